@@ -1,0 +1,20 @@
+# SPDX-License-Identifier: MIT
+#
+# Finds what the distribution packages (third_party/install puts it there, README.md lists it). All
+# come as imported targets, whose headers the compilers treat as system headers: our warnings are
+# not theirs.
+find_package(Threads REQUIRED)
+find_package(PkgConfig REQUIRED)
+pkg_check_modules(jansson REQUIRED IMPORTED_TARGET jansson>=2.13)
+pkg_check_modules(uv REQUIRED IMPORTED_TARGET libuv>=1.44)
+pkg_check_modules(curl REQUIRED IMPORTED_TARGET libcurl>=7.87)
+pkg_check_modules(sqlite3 REQUIRED IMPORTED_TARGET sqlite3>=3.37)
+
+# Debian 12's mbedTLS has no pkg-config files.
+find_path(MBEDTLS_INCLUDE_DIR mbedtls/version.h REQUIRED)
+find_library(MBEDCRYPTO_LIBRARY mbedcrypto REQUIRED)
+add_library(mbedtls::crypto UNKNOWN IMPORTED)
+set_target_properties(mbedtls::crypto PROPERTIES IMPORTED_LOCATION "${MBEDCRYPTO_LIBRARY}"
+                      INTERFACE_INCLUDE_DIRECTORIES "${MBEDTLS_INCLUDE_DIR}")
+
+include(${CMAKE_CURRENT_LIST_DIR}/llhttp.cmake)
