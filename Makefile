@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: MIT
+#
+# A thin front door: each goal installs what it needs, then hands over to CMake or a script.
+.DEFAULT_GOAL := help
+.PHONY: help run build test test-browser test-debian13 lint format bench clean
+MAKEFLAGS += --no-print-directory
+sources = find src tests bench -name '*.[ch]'
+
+help: ## this list
+	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' Makefile | expand -t 16
+
+run: build ## Latchkey and a simulated provider, to click through in a browser (Ctrl-C stops both)
+	@tests/provider/run
+
+build: build-release ## the release: build/release/latchkey
+
+# build-<preset>, for every preset of CMakePresets.json. One at a time a preset.
+build-%:
+	@third_party/install build
+	@mkdir -p build/$*
+	@flock build/$* sh -c 'cmake --preset $* >/dev/null && cmake --build --preset $*'
+
+test: ## every test but the browser's, with the sanitizers; the last line counts them
+	@third_party/install build test
+	@tests/run
+
+test-browser: ## the tests that need a browser
+	@third_party/install build test browser
+	@tests/run --browser
+
+test-debian13: ## make test, inside a Debian 13 (needs root)
+	@third_party/install debian13
+	@tests/debian13
+
+lint: ## formatting, clang-tidy, the layers, shellcheck
+	@third_party/install build test lint
+	@tests/lint/run
+
+format: ## reformat the sources
+	@third_party/install lint
+	@$(sources) | xargs -r clang-format -i
+
+bench: build ## the speed of the release, next to a bare loop's
+	@third_party/install bench
+	@bench/run
+
+clean: ## all that was built (data/ stays)
+	@rm -rf build
