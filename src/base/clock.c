@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: MIT
+#include "base/clock.h"
+
+#include <stdio.h>
+#include <time.h>
+
+static int64_t read_ms(clockid_t id) {
+    struct timespec t;
+    clock_gettime(id, &t);
+    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+int64_t clock_wall_ms(const struct clock *clock) {
+    return read_ms(CLOCK_REALTIME) + atomic_load_explicit(&clock->offset_ms, memory_order_relaxed);
+}
+
+int64_t clock_mono_ms(const struct clock *clock) {
+    return read_ms(CLOCK_MONOTONIC) + atomic_load_explicit(&clock->offset_ms, memory_order_relaxed);
+}
+
+static void digits(char *at, int width, int value) {
+    while (width-- > 0) {
+        at[width] = (char)('0' + value % 10);
+        value /= 10;
+    }
+}
+
+void clock_text(int64_t wall_ms, char out[CLOCK_TEXT_BYTES]) {
+    int64_t ms = wall_ms % 1000;
+    time_t seconds = (time_t)(wall_ms / 1000);
+    if (ms < 0) {
+        ms += 1000;
+        seconds--;
+    }
+    struct tm t = {0};
+    gmtime_r(&seconds, &t);
+    snprintf(out, CLOCK_TEXT_BYTES, "0000-00-00T00:00:00.000Z");
+    digits(out, 4, t.tm_year + 1900);
+    digits(out + 5, 2, t.tm_mon + 1);
+    digits(out + 8, 2, t.tm_mday);
+    digits(out + 11, 2, t.tm_hour);
+    digits(out + 14, 2, t.tm_min);
+    digits(out + 17, 2, t.tm_sec);
+    digits(out + 20, 3, (int)ms);
+}

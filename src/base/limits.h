@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+/* Every cap and every fixed duration in one list. What an operator may set stands in app/config's
+ * table with its default and its bounds; what is here is the same everywhere. */
+enum {
+    /* HTTP (contract, "HTTP itself") */
+    LIMIT_HEAD_BYTES = 16 * 1024,
+    LIMIT_TARGET_BYTES = 8 * 1024,
+    LIMIT_BODY_BYTES = 64 * 1024,
+    LIMIT_HEADERS = 100,
+    LIMIT_REQUEST_ARENA_BYTES = 512 * 1024,
+    LIMIT_READ_BUFFER_BYTES = 64 * 1024, /* one, shared by all connections of a loop */
+    LIMIT_PIPELINE_BYTES = LIMIT_HEAD_BYTES + LIMIT_BODY_BYTES, /* unparsed bytes a connection keeps */
+    LIMIT_WRITE_TIMEOUT_MS = 30 * 1000,
+    LIMIT_LINGER_MS = 2 * 1000,
+    LIMIT_REQUEST_ID_BYTES = 128,
+
+    /* OAuth */
+    LIMIT_USER_ID_BYTES = 255,
+    LIMIT_CODE_BYTES = 4096,
+    LIMIT_STATE_BYTES = 4096, /* what is accepted as input; ours are STATE_TEXT_BYTES */
+    LIMIT_URI_BYTES = 2048,
+    LIMIT_TOKEN_BYTES = 16 * 1024, /* an access or refresh token of the provider */
+    LIMIT_PROVIDER_USER_ID_BYTES = 255,
+    LIMIT_JWT_BYTES = 8 * 1024,
+    RANDOM_BYTES = 32,     /* of a state, a verifier, a flow cookie */
+    RANDOM_TEXT_BYTES = 43, /* the same as unpadded base64url */
+    STATE_TTL_MS = 15 * 60 * 1000,
+    STATES_PER_USER = 16,
+
+    /* towards the provider */
+    LIMIT_TOKEN_ANSWER_BYTES = 256 * 1024,
+    LIMIT_LIBRARY_ANSWER_BYTES = 16 * 1024 * 1024,
+    LIMIT_UPSTREAM_QUEUE = 10000,
+
+    /* work */
+    LIMIT_FAST_QUEUE = 100000,
+    LIMIT_SLOW_QUEUE = 100000,
+
+    /* caches */
+    LIMIT_BEARER_CACHE = 65536,
+    LIMIT_ACCOUNT_CACHE = 131072,
+
+    LIMIT_LOG_BUFFER_BYTES = 4 * 1024 * 1024,
+    LIMIT_LOG_LINE_BYTES = 16 * 1024,
+    LIMIT_SECRET_FILE_BYTES = 64 * 1024,
+};
