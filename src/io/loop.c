@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: MIT
+#include "io/loop.h"
+
+static void read_clock(struct loop *loop) {
+    loop->mono_ms = clock_mono_ms(loop->clock);
+    loop->wall_ms = clock_wall_ms(loop->clock);
+}
+
+static void run_hooks(struct loop *loop) {
+    struct list *node = loop->hooks.next;
+    while (node != &loop->hooks) {
+        struct loop_hook *hook = LIST_ENTRY(node, struct loop_hook, node);
+        node = node->next;
+        hook->run(hook);
+    }
+}
+
+static void on_idle(uv_idle_t *idle) {
+    (void)idle;
+}
+
+/* Only the tasks that are there now: those that they add run on the next turn, which the idle handle
+ * keeps from blocking. */
+static void run_tasks(struct loop *loop) {
+    struct list due;
+    list_init(&due);
+    list_move_all(&due, &loop->tasks);
+    for (struct list *node = list_take_first(&due); node != NULL; node = list_take_first(&due)) {
+        struct loop_task *task = LIST_ENTRY(node, struct loop_task, node);
+        task->run(task);
+    }
+}
+
+static void on_prepare(uv_prepare_t *prepare) {
+    struct loop *loop = prepare->data;
+    read_clock(loop);
+    run_tasks(loop);
+    run_hooks(loop);
+    if (list_is_empty(&loop->tasks)) {
+        uv_idle_stop(&loop->idle);
+    } else {
+        uv_idle_start(&loop->idle, on_idle);
+    }
+}
+
+static void on_check(uv_check_t *check) {
+    read_clock(check->data);
+}
+
+enum rc loop_init(struct loop *loop, const struct clock *clock) {
+    if (uv_loop_init(&loop->uv) != 0) {
+        return RC_IO;
+    }
+    loop->clock = clock;
+    list_init(&loop->tasks);
+    list_init(&loop->hooks);
+    uv_prepare_init(&loop->uv, &loop->prepare);
+    uv_check_init(&loop->uv, &loop->check);
+    uv_idle_init(&loop->uv, &loop->idle);
+    loop->prepare.data = loop;
+    loop->check.data = loop;
+    uv_prepare_start(&loop->prepare, on_prepare);
+    uv_check_start(&loop->check, on_check);
+    uv_unref((uv_handle_t *)&loop->prepare);
+    uv_unref((uv_handle_t *)&loop->check);
+    read_clock(loop);
+    return RC_OK;
+}
+
+void loop_run(struct loop *loop) {
+    uv_run(&loop->uv, UV_RUN_DEFAULT);
+}
+
+void loop_stop(struct loop *loop) {
+    uv_stop(&loop->uv);
+}
+
+enum rc loop_fini(struct loop *loop) {
+    uv_close((uv_handle_t *)&loop->prepare, NULL);
+    uv_close((uv_handle_t *)&loop->check, NULL);
+    uv_close((uv_handle_t *)&loop->idle, NULL);
+    uv_run(&loop->uv, UV_RUN_NOWAIT);
+    return uv_loop_close(&loop->uv) == 0 ? RC_OK : RC_IO;
+}
+
+int64_t loop_now_ms(const struct loop *loop) {
+    return loop->mono_ms;
+}
+
+int64_t loop_wall_ms(const struct loop *loop) {
+    return loop->wall_ms;
+}
+
+void loop_later(struct loop *loop, struct loop_task *task, void (*run)(struct loop_task *task)) {
+    task->run = run;
+    list_append(&loop->tasks, &task->node);
+    uv_idle_start(&loop->idle, on_idle);
+}
+
+void loop_task_drop(struct loop_task *task) {
+    if (list_is_linked(&task->node)) {
+        list_remove(&task->node);
+    }
+}
+
+void loop_hook_add(struct loop *loop, struct loop_hook *hook, void (*run)(struct loop_hook *hook)) {
+    hook->run = run;
+    list_append(&loop->hooks, &hook->node);
+}
+
+void loop_hook_remove(struct loop_hook *hook) {
+    if (list_is_linked(&hook->node)) {
+        list_remove(&hook->node);
+    }
+}
+
+static void on_timer(uv_timer_t *uv) {
+    struct loop_timer *timer = uv->data;
+    timer->fire(timer);
+}
+
+static void on_timer_closed(uv_handle_t *uv) {
+    struct loop_timer *timer = uv->data;
+    if (timer->closed != NULL) {
+        timer->closed(timer);
+    }
+}
+
+void loop_timer_init(struct loop *loop, struct loop_timer *timer) {
+    uv_timer_init(&loop->uv, &timer->uv);
+    timer->uv.data = timer;
+}
+
+void loop_timer_start(struct loop_timer *timer, int64_t after_ms, int64_t repeat_ms,
+                      void (*fire)(struct loop_timer *timer)) {
+    timer->fire = fire;
+    uv_timer_start(&timer->uv, on_timer, after_ms > 0 ? (uint64_t)after_ms : 0,
+                   (uint64_t)repeat_ms);
+}
+
+void loop_timer_stop(struct loop_timer *timer) {
+    uv_timer_stop(&timer->uv);
+}
+
+void loop_timer_unref(struct loop_timer *timer) {
+    uv_unref((uv_handle_t *)&timer->uv);
+}
+
+void loop_timer_close(struct loop_timer *timer, void (*closed)(struct loop_timer *timer)) {
+    timer->closed = closed;
+    uv_close((uv_handle_t *)&timer->uv, on_timer_closed);
+}

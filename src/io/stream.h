@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <uv.h>
+
+#include "base/list.h"
+#include "base/rc.h"
+#include "base/slice.h"
+#include "io/loop.h"
+
+/* Accepted connections over TCP or a unix socket. TLS (io/tls, later) has the same shape. */
+struct stream;
+
+enum { STREAM_ADDRESS_BYTES = 64 };
+
+/* What its owner hears of a stream. All on the loop. */
+struct stream_events {
+    /* Bytes, in the loop's one shared buffer: gone when this returns. */
+    void (*read)(struct stream *stream, char *bytes, size_t n);
+    /* The peer's FIN (RC_OK) or a broken connection (RC_UNREACHABLE); nothing is read after it. */
+    void (*ended)(struct stream *stream, enum rc rc);
+    /* Everything written so far has been taken by the kernel (only after a stream_write that
+       returned false), or failed (RC_UNREACHABLE). */
+    void (*drained)(struct stream *stream, enum rc rc);
+    /* After stream_close: the memory may go. */
+    void (*closed)(struct stream *stream);
+};
+
+/* Embedded in its owner. */
+struct stream {
+    union {
+        uv_handle_t handle;
+        uv_stream_t uv;
+        uv_tcp_t tcp;
+        uv_pipe_t pipe;
+    };
+    const struct stream_events *events;
+    struct stream_listener *listener;
+    bool is_reading;
+    bool is_closing;
+};
+
+void stream_read_start(struct stream *stream);
+void stream_read_stop(struct stream *stream);
+
+/* Hands bytes to the kernel at once. True: all taken, and the memory is the caller's again. False:
+ * some are left, were copied, and `drained` follows; or the connection is broken (`drained` with
+ * RC_UNREACHABLE follows, on a later turn). At most one such write is open at a time. */
+bool stream_write(struct stream *stream, struct slice bytes);
+
+/* Sends FIN after what is written; reading goes on. For a lingering close. */
+void stream_shutdown(struct stream *stream);
+
+void stream_close(struct stream *stream);
+/* Resets instead of FIN: a peer that misbehaves holds nothing. */
+void stream_abort(struct stream *stream);
+
+/* The peer's address without its port ("192.0.2.1", "2001:db8::1"), "" for a unix socket. */
+void stream_peer(const struct stream *stream, char out[STREAM_ADDRESS_BYTES]);
+
+/* A listening socket. */
+struct stream_listener_events {
+    /* Memory for the next connection (all of struct stream is set by us but `events`), or NULL:
+       it is accepted and closed at once. */
+    struct stream *(*accepting)(struct stream_listener *listener);
+    void (*accepted)(struct stream *stream);
+    void (*closed)(struct stream_listener *listener);
+};
+
+struct stream_listener {
+    union {
+        uv_handle_t handle;
+        uv_stream_t uv;
+        uv_tcp_t tcp;
+        uv_pipe_t pipe;
+    };
+    struct loop *loop;
+    const struct stream_listener_events *events;
+    char *unix_path; /* removed again on close; NULL for TCP */
+    int reserve_fd;  /* given up for a moment when files run out, to accept and close */
+    void *owner;
+};
+
+enum { STREAM_PROBLEM_BYTES = 256 };
+
+/* `address`: "127.0.0.1:8090", "[::1]:8090" (port 0: any), or "unix:/path" (a stale socket file is
+ * replaced, a live one is not). RC_USAGE or RC_IO with a sentence in `problem`. */
+enum rc stream_listen(struct loop *loop, struct stream_listener *listener, struct slice address,
+                      const struct stream_listener_events *events, void *owner,
+                      char problem[STREAM_PROBLEM_BYTES]);
+int stream_listener_port(const struct stream_listener *listener); /* 0 for a unix socket */
+void stream_listener_close(struct stream_listener *listener);
