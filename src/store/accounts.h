@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/limits.h"
+#include "base/log.h"
+#include "base/metrics.h"
+#include "base/rc.h"
+#include "base/slice.h"
+#include "crypto/fernet.h"
+#include "io/loop.h"
+#include "io/work.h"
+#include "store/accounts_backend.h"
+
+/* Linked accounts, one a user. This front is the only way to them: it seals tokens on the way in and
+ * opens them on the way out (in the FAST lane), so that no caller can forget; it counts, warns of
+ * plaintext, and keeps a bounded cache of rows as stored (sealed), exact where one process owns the
+ * store. */
+struct accounts;
+
+struct accounts_opts {
+    struct loop *loop;
+    struct work *work;
+    struct accounts_backend *backend; /* taken over */
+    const struct fernet_keys *keys;   /* NULL: tokens are stored plain, with a warning and a count */
+    struct log *log;
+    struct metrics *metrics;
+    size_t cache_max; /* rows; 0: no cache (a store that other processes write too) */
+};
+
+struct accounts *accounts_new(const struct accounts_opts *opts);
+/* No operation may be open. `closed` runs when the backend is closed. */
+void accounts_close(struct accounts *accounts, void (*closed)(void *owner), void *owner);
+
+/* What clients may see of an account. Borrowed from the operation, or from the cache until the next
+ * call into this module. */
+struct account_view {
+    bool connected;
+    struct slice audible_user_id; /* null: unknown */
+    int64_t connected_ms;
+    int64_t synced_ms;            /* 0: never */
+    struct slice last_sync_error; /* null: none */
+};
+
+/* What authorization or a refresh brought. Borrowed until the call returns. */
+struct account_link {
+    struct slice user_id;
+    struct slice audible_user_id; /* null: unknown */
+    struct slice access_token;
+    struct slice refresh_token; /* null or empty: stored as none */
+    int64_t expires_ms;         /* wall clock */
+    int64_t now_ms;             /* becomes connected_at and synced_at */
+};
+
+/* Owned by the caller until `done` has returned. Results are borrowed during `done`; memory that
+ * held tokens is wiped afterwards. */
+struct accounts_op {
+    void (*done)(struct accounts_op *op);
+    struct slice request_id; /* for log lines; set by the caller before the call, may be null */
+    /* RC_OK; RC_ABSENT (get, open, remove: no account); RC_STORAGE_UNAVAILABLE (nothing changed, or
+       nothing can be said); RC_NO_KEY_OPENS (open, remove: a sealed token that no key opens; remove
+       has removed all the same) */
+    enum rc rc;
+    struct account_view view;
+    struct slice access_token;   /* open, remove: in plaintext */
+    struct slice refresh_token;  /* open, remove: in plaintext; null: none */
+    struct slice sealed_refresh; /* open: as stored, the fence of a later write */
+    int64_t expires_ms;
+    bool sealed; /* link: the stored tokens are encrypted */
+    /* the front's */
+    struct accounts *accounts;
+    struct accounts_backend_op backend;
+    struct work_op work;
+    struct loop_task task;
+    struct buf tokens; /* plaintext in transit: wiped */
+    struct slice user_id;
+    char user_id_at[LIMIT_USER_ID_BYTES + 1];
+};
+
+/* Upserts: a user has one account, and what was there is replaced. RC_OK means committed durably. */
+void accounts_link(struct accounts *accounts, struct accounts_op *op,
+                   const struct account_link *link, void (*done)(struct accounts_op *op));
+
+/* The explicit synchronous probe of the hot path: true where the cache knows (also "no account"). */
+bool accounts_cached(struct accounts *accounts, struct slice user_id, struct account_view *out);
+
+/* The view, no token opened. RC_ABSENT is a result, with view.connected false. */
+void accounts_get(struct accounts *accounts, struct accounts_op *op, struct slice user_id,
+                  void (*done)(struct accounts_op *op));
+
+/* The view and both tokens opened. */
+void accounts_open(struct accounts *accounts, struct accounts_op *op, struct slice user_id,
+                   void (*done)(struct accounts_op *op));
+
+/* Deletes; what was there comes back with its tokens opened where they open. */
+void accounts_remove(struct accounts *accounts, struct accounts_op *op, struct slice user_id,
+                     void (*done)(struct accounts_op *op));
+
+/* Can the store read and write? */
+void accounts_ping(struct accounts *accounts, struct accounts_op *op,
+                   void (*done)(struct accounts_op *op));

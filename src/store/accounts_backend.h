@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/list.h"
+#include "base/rc.h"
+#include "base/slice.h"
+#include "io/loop.h"
+#include "io/work.h"
+
+/* What a store of accounts does. It knows rows with sealed tokens and nothing of their meaning. Only
+ * store/accounts calls it. */
+#define ACCOUNT_SYNC_MAP(X) X(PENDING, "pending") X(SYNCED, "synced") X(FAILED, "failed")
+#define ACCOUNT_SYNC_ENUM(name, text) ACCOUNT_SYNC_##name,
+enum account_sync { ACCOUNT_SYNC_MAP(ACCOUNT_SYNC_ENUM) };
+#undef ACCOUNT_SYNC_ENUM
+
+struct accounts_row {
+    struct slice user_id;
+    struct slice audible_user_id; /* null: unknown */
+    struct slice access_token;    /* sealed, or plain where no key is set */
+    struct slice refresh_token;   /* the same; null: none */
+    struct slice last_sync_error; /* null: none */
+    int64_t expires_ms;
+    int64_t connected_ms;
+    int64_t synced_ms; /* 0: never */
+    enum account_sync sync_status;
+};
+
+struct accounts_backend;
+
+/* Part of an accounts_op. `done` on the loop, never before the starting call has returned. */
+struct accounts_backend_op {
+    void (*done)(struct accounts_backend_op *op);
+    enum rc rc;              /* RC_OK, RC_ABSENT, RC_CONFLICT, RC_STORAGE_UNAVAILABLE */
+    struct accounts_row row; /* input of put and swap; result of get and remove */
+    struct slice fence;      /* swap: the sealed refresh token that was read (null: there was none) */
+    struct buf bytes;        /* backs a result's slices; freed by the front */
+    struct accounts_backend *backend;
+    struct work_op work;
+    int kind;
+};
+
+struct accounts_backend_ops {
+    void (*get)(struct accounts_backend *backend, struct accounts_backend_op *op);
+    /* insert or replace; RC_OK: committed durably */
+    void (*put)(struct accounts_backend *backend, struct accounts_backend_op *op);
+    /* replaces the row only where its refresh token is still `fence`: RC_CONFLICT otherwise,
+       RC_ABSENT where it is gone */
+    void (*swap)(struct accounts_backend *backend, struct accounts_backend_op *op);
+    /* deletes and returns what was there */
+    void (*remove)(struct accounts_backend *backend, struct accounts_backend_op *op);
+    /* the first row with a user_id above op->row.user_id (byte order), RC_ABSENT at the end: a scan
+       that can be resumed */
+    void (*next)(struct accounts_backend *backend, struct accounts_backend_op *op);
+    /* reads and writes something that nobody sees */
+    void (*ping)(struct accounts_backend *backend, struct accounts_backend_op *op);
+    /* No operation is open; frees the backend, then `closed` on a later turn. */
+    void (*close)(struct accounts_backend *backend, void (*closed)(void *owner), void *owner);
+};
+
+struct accounts_backend {
+    const struct accounts_backend_ops *ops;
+};
+
+enum { ACCOUNTS_PROBLEM_BYTES = 256 };
+
+/* SQLite: one file of one server (locked against a second one), WAL, synchronous=FULL, mode 0600,
+ * schema versioned, prepared statements; writes gathered into one transaction on a thread of its own,
+ * reads on another. RC_USAGE or RC_IO with a sentence in `problem`. */
+enum rc accounts_sqlite_open(struct loop *loop, const char *path, struct accounts_backend **out,
+                             char problem[ACCOUNTS_PROBLEM_BYTES]);
