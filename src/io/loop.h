@@ -13,8 +13,9 @@
  *
  * The completion contract, kept by everything asynchronous in this project: a callback runs exactly
  * once, on the loop thread, never before the call that started it has returned; cancelling only
- * hurries it (it still runs, with RC_CANCELED or with what had come already). The memory of an
- * operation is its owner's until then. */
+ * hurries it (it still runs, with RC_CANCELED or with what had come already). From the moment that
+ * the callback is called the operation's memory is its owner's again: it may be gone when the
+ * callback returns, so whoever calls it doesn't touch the operation afterwards. */
 struct loop {
     uv_loop_t uv;
     const struct clock *clock;

@@ -43,7 +43,7 @@ struct upstream_request {
     size_t answer_max;      /* bytes of the body; past it RC_TOO_LARGE */
 };
 
-/* Owned by the caller until `done` has returned. */
+/* The caller's until `done` is called, and not touched after that. */
 struct upstream_op {
     struct list node;
     void (*done)(struct upstream_op *op);

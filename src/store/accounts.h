@@ -54,8 +54,8 @@ struct account_link {
     int64_t now_ms;             /* becomes connected_at and synced_at */
 };
 
-/* Owned by the caller until `done` has returned. Results are borrowed during `done`; memory that
- * held tokens is wiped afterwards. */
+/* The caller's until `done` is called, and not touched after that. Results are borrowed during `done`; memory that
+ * held tokens is wiped by us afterwards. */
 struct accounts_op {
     void (*done)(struct accounts_op *op);
     struct slice request_id; /* for log lines; set by the caller before the call, may be null */

@@ -45,7 +45,7 @@ enum state_outcome { STATE_OUTCOME_MAP(STATE_OUTCOME_ENUM) STATE_OUTCOME_COUNT }
 #undef STATE_OUTCOME_ENUM
 const char *state_outcome_text(enum state_outcome outcome);
 
-/* Owned by the caller until `done` has returned. */
+/* The caller's until `done` is called, and not touched after that. */
 struct states_op {
     void (*done)(struct states_op *op);
     /* put: RC_OK, RC_OVERLOADED (the cap), RC_STORAGE_UNAVAILABLE.
