@@ -11,7 +11,8 @@ enum {
     LIMIT_HEADERS = 100,
     LIMIT_REQUEST_ARENA_BYTES = 512 * 1024,
     LIMIT_READ_BUFFER_BYTES = 64 * 1024, /* one, shared by all connections of a loop */
-    LIMIT_PIPELINE_BYTES = LIMIT_HEAD_BYTES + LIMIT_BODY_BYTES, /* unparsed bytes a connection keeps */
+    LIMIT_PIPELINE_BYTES =
+        LIMIT_HEAD_BYTES + LIMIT_BODY_BYTES, /* unparsed bytes a connection keeps */
     LIMIT_WRITE_TIMEOUT_MS = 30 * 1000,
     LIMIT_LINGER_MS = 2 * 1000,
     LIMIT_REQUEST_ID_BYTES = 128,
@@ -24,8 +25,9 @@ enum {
     LIMIT_TOKEN_BYTES = 16 * 1024, /* an access or refresh token of the provider */
     LIMIT_PROVIDER_USER_ID_BYTES = 255,
     LIMIT_JWT_BYTES = 8 * 1024,
-    RANDOM_BYTES = 32,     /* of a state, a verifier, a flow cookie */
+    RANDOM_BYTES = 32,      /* of a state, a verifier, a flow cookie */
     RANDOM_TEXT_BYTES = 43, /* the same as unpadded base64url */
+    STATE_SHOWN_BYTES = 10, /* of a state in a log line */
     STATE_TTL_MS = 15 * 60 * 1000,
     STATES_PER_USER = 16,
 

@@ -8,8 +8,8 @@
 #include "base/slice.h"
 #include "io/upstream.h"
 
-/* The OAuth 2.0 provider as data: where it is, what it calls things. A provider that renames a field
- * costs one line in provider.c. */
+/* The OAuth 2.0 provider as data: where it is, what it calls things. A provider that renames a
+ * field costs one line in provider.c. */
 struct provider_names {
     const char *authorize_path; /* under auth_url */
     const char *token_path;

@@ -68,7 +68,7 @@ struct accounts_op {
     struct slice refresh_token;  /* open, remove: in plaintext; null: none */
     struct slice sealed_refresh; /* open: as stored, the fence of a later write */
     int64_t expires_ms;
-    bool sealed; /* link: the stored tokens are encrypted */
+    bool sealed; /* link, remove: the stored tokens are (were) encrypted */
     /* the front's */
     struct accounts *accounts;
     struct accounts_backend_op backend;
