@@ -15,12 +15,13 @@ enum rc hash_sha256(struct slice bytes, unsigned char out[HASH_SHA256_BYTES]);
 /* PKCE, RFC 7636 section 4.2: S256 of a verifier, as 43 base64url characters, no NUL. */
 enum rc hash_pkce_challenge(struct slice verifier, char out[RANDOM_TEXT_BYTES]);
 
-/* HMAC (RFC 2104) under a key that was imported once. Any thread. */
+/* HMAC (RFC 2104) under a key that was prepared once. Any thread, many at once on one key. */
 enum hash_hmac_alg { HASH_HS256, HASH_HS384, HASH_HS512 };
 
 struct hash_hmac_key; /* opaque: wiped by the free */
 
-struct hash_hmac_key *hash_hmac_key_new(enum hash_hmac_alg alg, struct slice key); /* NULL: failed */
+struct hash_hmac_key *hash_hmac_key_new(enum hash_hmac_alg alg,
+                                        struct slice key); /* NULL: failed */
 void hash_hmac_key_free(struct hash_hmac_key *key);
 
 size_t hash_hmac_bytes(enum hash_hmac_alg alg); /* 32, 48, 64 */

@@ -11,7 +11,8 @@
 #include "crypto/hash.h"
 
 /* JSON Web Tokens in the compact serialisation (RFC 7515, 7519, 8725). Strict: unpadded base64url,
- * exactly three parts, no `crit`, one `alg` that the key is for, no doubled member, `none` never. */
+ * exactly three parts, no `crit`, one `alg` that the key is for, no doubled member, `none` never,
+ * at most LIMIT_JWT_BYTES. */
 struct jwt_key {
     enum hash_hmac_alg alg;
     struct hash_hmac_key *hmac;
@@ -45,16 +46,23 @@ const char *jwt_reason_text(enum jwt_reason reason);
 /* What a verified token says. `claims` is the whole payload, owned by the receiver (json_close). */
 struct jwt {
     struct json *claims;
-    struct slice sub;     /* 1-255 bytes, no control characters */
+    struct slice sub; /* 1-255 bytes, no control characters */
     int64_t exp_s;
     int64_t not_before_s; /* 0: none */
     size_t key_index;     /* of the key that verified it */
 };
 
 /* Tries `keys` in order (SECRET_KEY, then SECRET_KEY_OLD). JWT_NONE: good, and `*out` is filled.
- * Signature before claims; the signature is compared in constant time. */
+ * Signature before claims; the signature is compared in constant time. On refusal `*out` is all
+ * zero. Any thread. */
 enum jwt_reason jwt_verify(struct slice token, const struct jwt_key *keys, size_t key_count,
                            const struct jwt_rules *rules, struct jwt *out);
 
-/* Appends a token with this header algorithm over the JSON text `payload`. */
+/* The first half alone: form, header and signature of any JWS in the compact form. JWT_NONE: good;
+ * `*payload` is then the middle part, still encoded, within `token`. Any thread. */
+enum jwt_reason jwt_verify_signature(struct slice token, const struct jwt_key *keys,
+                                     size_t key_count, struct slice *payload, size_t *key_index);
+
+/* Appends a token with this header algorithm over the JSON text `payload`. RC_TOO_LARGE (out's cap)
+ * or RC_CRYPTO: what was appended is no token. */
 enum rc jwt_sign(const struct jwt_key *key, struct slice payload, struct buf *out);

@@ -17,3 +17,6 @@ void rng_fini(struct rng *rng); /* wipes */
 
 /* RC_CRYPTO where the system gives none (nothing of `out` may then be used). */
 enum rc rng_bytes(struct rng *rng, void *out, size_t n);
+
+/* The same straight from the system, one call each: any thread. */
+enum rc rng_system(void *out, size_t n);

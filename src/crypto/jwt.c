@@ -1,0 +1,249 @@
+// SPDX-License-Identifier: MIT
+#include "crypto/jwt.h"
+
+#include <math.h>
+
+#include "base/b64.h"
+#include "base/limits.h"
+#include "base/mem.h"
+
+/* NumericDate up to the end of the year 9999: beyond it there is no time that one could mean. */
+static const double TIME_MAX_S = 253402300799.0;
+
+#define JWT_REASON_TEXT(name, text) [JWT_##name] = text,
+static const char *const reasons[JWT_REASON_COUNT] = {JWT_REASON_MAP(JWT_REASON_TEXT)};
+
+static const struct slice algs[] = {
+    [HASH_HS256] = {"HS256", 5},
+    [HASH_HS384] = {"HS384", 5},
+    [HASH_HS512] = {"HS512", 5},
+};
+
+const char *jwt_reason_text(enum jwt_reason reason) {
+    return (unsigned)reason < JWT_REASON_COUNT ? reasons[reason] : "unknown";
+}
+
+/* ---- the signature ---- */
+
+struct parts {
+    struct slice header;
+    struct slice payload;
+    struct slice signature;
+    struct slice signed_text; /* header, dot, payload */
+};
+
+static bool split(struct slice token, struct parts *parts) {
+    struct slice rest = token;
+    if (token.len == 0 || token.len > LIMIT_JWT_BYTES || !slice_split(&rest, '.', &parts->header) ||
+        !slice_split(&rest, '.', &parts->payload) || !slice_split(&rest, '.', &parts->signature)) {
+        return false;
+    }
+    parts->signed_text = slice_head(token, parts->header.len + 1 + parts->payload.len);
+    return slice_is_null(rest);
+}
+
+/* The object that a part of a token holds, or NULL. A doubled member makes it none: two readers of
+ * it could disagree. */
+static struct json *open_object(struct slice part) {
+    unsigned char bytes[B64_DECODED_MAX(LIMIT_JWT_BYTES)];
+    size_t n = 0;
+    if (!b64_decode_unpadded(bytes, &n, part)) {
+        return NULL;
+    }
+    struct json *object = json_parse(slice_make(bytes, n), JSON_UNIQUE);
+    if (object != NULL && json_kind_of(object) != JSON_KIND_OBJECT) {
+        json_close(object);
+        return NULL;
+    }
+    return object;
+}
+
+/* The algorithm that the header names. What it says of keys (kid, jku, jwk, x5u, x5c) is never
+ * read: a token doesn't choose the key that verifies it. */
+static enum jwt_reason read_header(struct slice part, enum hash_hmac_alg *alg) {
+    struct json *header = open_object(part);
+    struct slice name;
+    enum jwt_reason reason = JWT_ALGORITHM;
+    if (header == NULL || json_member(header, "crit") != NULL ||
+        !json_to_slice(json_member(header, "alg"), &name)) {
+        json_close(header);
+        return JWT_MALFORMED;
+    }
+    for (size_t i = 0; i < sizeof algs / sizeof algs[0]; i++) {
+        if (slice_eq(name, algs[i])) {
+            *alg = (enum hash_hmac_alg)i;
+            reason = JWT_NONE;
+        }
+    }
+    json_close(header);
+    return reason;
+}
+
+static bool is_signed_by(const struct jwt_key *key, struct slice text, struct slice signature) {
+    unsigned char mac[HASH_MAX_BYTES];
+    bool good = hash_hmac(key->hmac, text, mac) == RC_OK &&
+                slice_eq_ct(slice_make(mac, hash_hmac_bytes(key->alg)), signature);
+    mem_wipe(mac, sizeof mac);
+    return good;
+}
+
+static enum jwt_reason check_signature(const struct parts *parts, const struct jwt_key *keys,
+                                       size_t key_count, size_t *key_index) {
+    unsigned char bytes[B64_DECODED_MAX(LIMIT_JWT_BYTES)];
+    size_t n = 0;
+    enum hash_hmac_alg alg;
+    enum jwt_reason reason = read_header(parts->header, &alg);
+    if (reason != JWT_NONE) {
+        return reason;
+    }
+    if (!b64_decode_unpadded(bytes, &n, parts->signature)) {
+        return JWT_MALFORMED;
+    }
+    reason = JWT_ALGORITHM;
+    for (size_t i = 0; i < key_count; i++) {
+        if (keys[i].alg != alg) {
+            continue;
+        }
+        if (is_signed_by(&keys[i], parts->signed_text, slice_make(bytes, n))) {
+            *key_index = i;
+            return JWT_NONE;
+        }
+        reason = JWT_SIGNATURE;
+    }
+    return reason;
+}
+
+enum jwt_reason jwt_verify_signature(struct slice token, const struct jwt_key *keys,
+                                     size_t key_count, struct slice *payload, size_t *key_index) {
+    struct parts parts;
+    if (!split(token, &parts)) {
+        return JWT_MALFORMED;
+    }
+    *payload = parts.payload;
+    return check_signature(&parts, keys, key_count, key_index);
+}
+
+/* ---- the claims ---- */
+
+/* C0, DEL, and C1 (U+0080 to U+009F), which in UTF-8 is 0xC2 and a byte up to 0x9F. */
+static bool has_control(struct slice text) {
+    for (size_t i = 0; i + 1 < text.len; i++) {
+        if ((unsigned char)text.at[i] == 0xC2 && (unsigned char)text.at[i + 1] < 0xA0) {
+            return true;
+        }
+    }
+    return !slice_is_printable(text);
+}
+
+static bool read_time(const struct json *claim, double *out) {
+    return json_to_double(claim, out) && *out >= 0 && *out <= TIME_MAX_S;
+}
+
+/* A fraction of a second is rounded to the side that refuses. */
+static enum jwt_reason check_times(const struct jwt_rules *rules, struct jwt *jwt) {
+    const struct json *exp = json_member(jwt->claims, "exp");
+    const struct json *nbf = json_member(jwt->claims, "nbf");
+    double exp_s = 0;
+    double nbf_s = 0;
+    if (exp == NULL) {
+        return JWT_NO_EXPIRY;
+    }
+    if (!read_time(exp, &exp_s) || (nbf != NULL && !read_time(nbf, &nbf_s))) {
+        return JWT_MALFORMED;
+    }
+    jwt->exp_s = (int64_t)floor(exp_s);
+    jwt->not_before_s = (int64_t)ceil(nbf_s);
+    if (rules->now_s - rules->leeway_s >= jwt->exp_s) {
+        return JWT_EXPIRED;
+    }
+    return rules->now_s + rules->leeway_s < jwt->not_before_s ? JWT_NOT_YET_VALID : JWT_NONE;
+}
+
+static bool is_text(const struct json *claim, struct slice wanted) {
+    struct slice text;
+    return json_to_slice(claim, &text) && slice_eq(text, wanted);
+}
+
+/* A string, or a list of nothing but strings. */
+static bool is_for(const struct json *aud, struct slice audience) {
+    bool found = is_text(aud, audience);
+    for (size_t i = 0; i < json_length(aud); i++) {
+        if (json_kind_of(json_at(aud, i)) != JSON_KIND_STRING) {
+            return false;
+        }
+        found = found || is_text(json_at(aud, i), audience);
+    }
+    return found;
+}
+
+static enum jwt_reason check_claims(const struct jwt_rules *rules, struct jwt *jwt) {
+    enum jwt_reason reason = check_times(rules, jwt);
+    if (reason != JWT_NONE) {
+        return reason;
+    }
+    if (!slice_is_null(rules->issuer) && !is_text(json_member(jwt->claims, "iss"), rules->issuer)) {
+        return JWT_ISSUER;
+    }
+    if (!slice_is_null(rules->audience) &&
+        !is_for(json_member(jwt->claims, "aud"), rules->audience)) {
+        return JWT_AUDIENCE;
+    }
+    if (!json_to_slice(json_member(jwt->claims, "sub"), &jwt->sub) || jwt->sub.len == 0 ||
+        jwt->sub.len > LIMIT_USER_ID_BYTES || has_control(jwt->sub)) {
+        return JWT_SUBJECT;
+    }
+    const struct json *type = json_member(jwt->claims, "type");
+    return type == NULL || is_text(type, SLICE("access")) ? JWT_NONE : JWT_TYPE;
+}
+
+enum jwt_reason jwt_verify(struct slice token, const struct jwt_key *keys, size_t key_count,
+                           const struct jwt_rules *rules, struct jwt *out) {
+    struct slice payload;
+    *out = (struct jwt){0};
+    enum jwt_reason reason =
+        jwt_verify_signature(token, keys, key_count, &payload, &out->key_index);
+    if (reason != JWT_NONE) {
+        return reason;
+    }
+    out->claims = open_object(payload);
+    reason = out->claims != NULL ? check_claims(rules, out) : JWT_MALFORMED;
+    if (reason != JWT_NONE) {
+        json_close(out->claims);
+        *out = (struct jwt){0};
+    }
+    return reason;
+}
+
+/* ---- signing ---- */
+
+static void append_b64(struct buf *out, struct slice bytes) {
+    char *at = buf_reserve(out, B64_BYTES_UNPADDED(bytes.len));
+    if (at != NULL) {
+        out->len += b64_encode_unpadded(at, bytes);
+    }
+}
+
+enum rc jwt_sign(const struct jwt_key *key, struct slice payload, struct buf *out) {
+    unsigned char mac[HASH_MAX_BYTES];
+    char header_at[64];
+    struct buf header;
+    size_t start = out->len;
+    buf_init_fixed(&header, header_at, sizeof header_at);
+    BUF_LIT(&header, "{\"alg\":\"");
+    buf_append(&header, algs[key->alg]);
+    BUF_LIT(&header, "\",\"typ\":\"JWT\"}");
+    append_b64(out, buf_slice(&header));
+    buf_append_char(out, '.');
+    append_b64(out, payload);
+    if (!buf_ok(out)) {
+        return RC_TOO_LARGE;
+    }
+    enum rc rc = hash_hmac(key->hmac, slice_from(buf_slice(out), start), mac);
+    if (rc == RC_OK) {
+        buf_append_char(out, '.');
+        append_b64(out, slice_make(mac, hash_hmac_bytes(key->alg)));
+        rc = buf_ok(out) ? RC_OK : RC_TOO_LARGE;
+    }
+    mem_wipe(mac, sizeof mac);
+    return rc;
+}
