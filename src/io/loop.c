@@ -1,16 +1,26 @@
 // SPDX-License-Identifier: MIT
 #include "io/loop.h"
 
+#include "base/mem.h"
+
+#include <assert.h>
+#include <signal.h>
+
 static void read_clock(struct loop *loop) {
     loop->mono_ms = clock_mono_ms(loop->clock);
     loop->wall_ms = clock_wall_ms(loop->clock);
 }
 
+/* A hook may remove itself or any other, so each goes back to the list before it runs and nothing
+ * is remembered of its neighbours. */
 static void run_hooks(struct loop *loop) {
-    struct list *node = loop->hooks.next;
-    while (node != &loop->hooks) {
+    struct list due;
+    list_init(&due);
+    list_move_all(&due, &loop->hooks);
+    loop->hooks_due = false;
+    for (struct list *node = list_take_first(&due); node != NULL; node = list_take_first(&due)) {
+        list_append(&loop->hooks, node);
         struct loop_hook *hook = LIST_ENTRY(node, struct loop_hook, node);
-        node = node->next;
         hook->run(hook);
     }
 }
@@ -19,8 +29,8 @@ static void on_idle(uv_idle_t *idle) {
     (void)idle;
 }
 
-/* Only the tasks that are there now: those that they add run on the next turn, which the idle handle
- * keeps from blocking. */
+/* Only the tasks that are there now: those that they add run on the next turn, which the idle
+ * handle keeps from blocking. */
 static void run_tasks(struct loop *loop) {
     struct list due;
     list_init(&due);
@@ -36,7 +46,7 @@ static void on_prepare(uv_prepare_t *prepare) {
     read_clock(loop);
     run_tasks(loop);
     run_hooks(loop);
-    if (list_is_empty(&loop->tasks)) {
+    if (list_is_empty(&loop->tasks) && !loop->hooks_due) {
         uv_idle_stop(&loop->idle);
     } else {
         uv_idle_start(&loop->idle, on_idle);
@@ -51,7 +61,11 @@ enum rc loop_init(struct loop *loop, const struct clock *clock) {
     if (uv_loop_init(&loop->uv) != 0) {
         return RC_IO;
     }
+    /* Writing to a socket whose peer is gone is an error code, not the end of the process. */
+    signal(SIGPIPE, SIG_IGN);
     loop->clock = clock;
+    loop->read_buffer = NULL;
+    loop->hooks_due = false;
     list_init(&loop->tasks);
     list_init(&loop->hooks);
     uv_prepare_init(&loop->uv, &loop->prepare);
@@ -68,6 +82,7 @@ enum rc loop_init(struct loop *loop, const struct clock *clock) {
 }
 
 void loop_run(struct loop *loop) {
+    read_clock(loop);
     uv_run(&loop->uv, UV_RUN_DEFAULT);
 }
 
@@ -79,7 +94,11 @@ enum rc loop_fini(struct loop *loop) {
     uv_close((uv_handle_t *)&loop->prepare, NULL);
     uv_close((uv_handle_t *)&loop->check, NULL);
     uv_close((uv_handle_t *)&loop->idle, NULL);
+    /* The first run ends at once where a loop_stop was left over. */
     uv_run(&loop->uv, UV_RUN_NOWAIT);
+    uv_run(&loop->uv, UV_RUN_NOWAIT);
+    mem_free(loop->read_buffer);
+    loop->read_buffer = NULL;
     return uv_loop_close(&loop->uv) == 0 ? RC_OK : RC_IO;
 }
 
@@ -91,7 +110,12 @@ int64_t loop_wall_ms(const struct loop *loop) {
     return loop->wall_ms;
 }
 
+int64_t loop_timer_now_ms(const struct loop *loop) {
+    return (int64_t)uv_now(&loop->uv);
+}
+
 void loop_later(struct loop *loop, struct loop_task *task, void (*run)(struct loop_task *task)) {
+    assert(!list_is_linked(&task->node));
     task->run = run;
     list_append(&loop->tasks, &task->node);
     uv_idle_start(&loop->idle, on_idle);
@@ -112,6 +136,11 @@ void loop_hook_remove(struct loop_hook *hook) {
     if (list_is_linked(&hook->node)) {
         list_remove(&hook->node);
     }
+}
+
+void loop_hooks_due(struct loop *loop) {
+    loop->hooks_due = true;
+    uv_idle_start(&loop->idle, on_idle);
 }
 
 static void on_timer(uv_timer_t *uv) {

@@ -23,11 +23,14 @@ struct loop {
     struct list hooks; /* loop_hook */
     uv_prepare_t prepare;
     uv_check_t check;
-    uv_idle_t idle;
+    uv_idle_t idle; /* active while tasks or hooks are due: the loop lives and does not block */
+    bool hooks_due;
     int64_t mono_ms; /* of this turn, clock offset included */
     int64_t wall_ms;
+    char *read_buffer; /* io/stream's, shared by all connections; made when first used */
 };
 
+/* Ignores SIGPIPE in the whole process. RC_IO where the system refuses. */
 enum rc loop_init(struct loop *loop, const struct clock *clock);
 /* Runs until nothing but the loop's own handles is left, or loop_stop. */
 void loop_run(struct loop *loop);
@@ -38,9 +41,12 @@ enum rc loop_fini(struct loop *loop);
 /* Time as of this turn (a clock that tests set is seen at the next turn). */
 int64_t loop_now_ms(const struct loop *loop);  /* monotonic */
 int64_t loop_wall_ms(const struct loop *loop); /* since 1970 */
+/* What timers run on: monotonic, as of this turn, without the clock's offset. */
+int64_t loop_timer_now_ms(const struct loop *loop);
 
-/* Runs `run` on a later turn, before the loop blocks again: how a result that is known at once keeps
- * the completion contract. Owned by the caller until it runs; in one queue at most once. */
+/* Runs `run` on a later turn, before the loop blocks again: how a result that is known at once
+ * keeps the completion contract. Owned by the caller until it runs. Zeroed before its first use;
+ * must not be queued already (list_is_linked(&task->node) tells). */
 struct loop_task {
     struct list node;
     void (*run)(struct loop_task *task);
@@ -56,6 +62,9 @@ struct loop_hook {
 };
 void loop_hook_add(struct loop *loop, struct loop_hook *hook, void (*run)(struct loop_hook *hook));
 void loop_hook_remove(struct loop_hook *hook);
+/* There is something for the hooks: the loop stays alive and does not block before they have run
+ * (once more, where a hook itself says so). */
+void loop_hooks_due(struct loop *loop);
 
 /* A timer. Restarting moves it. Real time, whatever the clock's offset. */
 struct loop_timer {

@@ -21,16 +21,19 @@
  * Work that runs can't be stopped; the operation's memory is its owner's until `done`. */
 struct work_op {
     struct list node;
-    void (*run)(struct work_op *op);                /* on another thread */
-    void (*done)(struct work_op *op, enum rc rc);   /* on the loop; RC_OK: it ran; RC_FULL or
-                                                       RC_CANCELED: it did not */
+    void (*run)(struct work_op *op);              /* on another thread */
+    void (*done)(struct work_op *op, enum rc rc); /* on the loop; RC_OK: it ran; RC_FULL or
+                                                     RC_CANCELED: it did not */
     enum rc rc;
 };
 
 /* The FAST lane. */
 struct work;
+/* `queue_max`: ops submitted and not yet done; past it RC_FULL. The pool's size is libuv's
+ * (UV_THREADPOOL_SIZE, set before). */
 struct work *work_new(struct loop *loop, size_t queue_max);
-/* `closed` runs once everything submitted is done. Submitting is over. */
+/* `closed` (may be NULL) runs on a later turn, once everything submitted is done. Submitting is
+ * over: RC_CANCELED. */
 void work_close(struct work *work, void (*closed)(void *owner), void *owner);
 void work_submit(struct work *work, struct work_op *op, void (*run)(struct work_op *op),
                  void (*done)(struct work_op *op, enum rc rc));
@@ -42,13 +45,15 @@ size_t work_depth(const struct work *work);
 struct work_lane;
 struct work_lane_opts {
     size_t threads;
-    size_t queue_max;
-    size_t batch_max; /* ops a batch */
+    size_t queue_max; /* ops submitted and not yet done; past it RC_FULL */
+    size_t batch_max; /* ops a batch; 0: all that wait */
     void (*run_batch)(void *owner, struct list *ops);
     void *owner;
     const char *name; /* of its threads, 15 bytes */
 };
+/* NULL where the system has no thread for it. An idle lane does not keep the loop alive. */
 struct work_lane *work_lane_new(struct loop *loop, const struct work_lane_opts *opts);
+/* As work_close. */
 void work_lane_close(struct work_lane *lane, void (*closed)(void *owner), void *owner);
 void work_lane_submit(struct work_lane *lane, struct work_op *op, void (*run)(struct work_op *op),
                       void (*done)(struct work_op *op, enum rc rc));
