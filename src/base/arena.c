@@ -19,10 +19,14 @@ void arena_init(struct arena *arena, size_t max) {
     *arena = (struct arena){.max = max};
 }
 
-static struct arena_chunk *chunk_new(struct arena *arena, size_t bytes) {
-    if (bytes > arena->max - arena->taken) {
+/* Of `wanted` bytes, or more where the cap leaves them. */
+static struct arena_chunk *chunk_new(struct arena *arena, size_t wanted) {
+    size_t left = arena->max - arena->taken;
+    if (wanted > left) {
         return NULL;
     }
+    size_t usual = left < FIRST_CHUNK_BYTES ? left : FIRST_CHUNK_BYTES;
+    size_t bytes = wanted > usual ? wanted : usual;
     struct arena_chunk *chunk = mem_alloc(sizeof *chunk + bytes);
     chunk->next = NULL;
     chunk->size = bytes;
@@ -60,13 +64,12 @@ void arena_reset(struct arena *arena) {
 
 void *arena_alloc(struct arena *arena, size_t bytes) {
     if (bytes > arena->max) {
-        return NULL;
+        return NULL; /* and what follows can't wrap around */
     }
     size_t rounded = (bytes + ALIGN - 1) & ~(size_t)(ALIGN - 1);
     struct arena_chunk *chunk = arena->current;
     if (chunk == NULL || chunk->size - chunk->used < rounded) {
-        size_t wanted = rounded > FIRST_CHUNK_BYTES ? rounded : FIRST_CHUNK_BYTES;
-        struct arena_chunk *fresh = chunk_new(arena, wanted);
+        struct arena_chunk *fresh = chunk_new(arena, rounded);
         if (fresh == NULL) {
             return NULL;
         }

@@ -35,41 +35,55 @@ size_t b64_encode(char *out, struct slice bytes) {
     return n;
 }
 
-static int value_of(char c) {
-    if (c >= 'A' && c <= 'Z') {
-        return c - 'A';
-    }
-    if (c >= 'a' && c <= 'z') {
-        return c - 'a' + 26;
-    }
-    if (c >= '0' && c <= '9') {
-        return c - '0' + 52;
-    }
-    return c == '-' ? 62 : c == '_' ? 63 : -1;
-}
+enum { OUTSIDE = 64 };
+
+/* The value of each character of the alphabet, OUTSIDE for all others. */
+static const unsigned char values[256] = {
+    64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64,
+    64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 62, 64, 64,
+    52, 53, 54, 55, 56, 57, 58, 59, 60, 61, 64, 64, 64, 64, 64, 64, 64, 0,  1,  2,  3,  4,  5,  6,
+    7,  8,  9,  10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 64, 64, 64, 64, 63,
+    64, 26, 27, 28, 29, 30, 31, 32, 33, 34, 35, 36, 37, 38, 39, 40, 41, 42, 43, 44, 45, 46, 47, 48,
+    49, 50, 51, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64,
+    64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64,
+    64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64,
+    64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64,
+    64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64,
+    64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64,
+};
 
 bool b64_decode_unpadded(unsigned char *out, size_t *out_len, struct slice text) {
-    uint32_t bits = 0;
-    unsigned held = 0;
+    const unsigned char *in = (const unsigned char *)text.at;
+    size_t tail = text.len % 4;
     size_t n = 0;
-    if (text.len % 4 == 1) {
-        return false;
+    uint32_t seen = 0; /* all values ORed: one look at the end tells whether any was outside */
+    size_t i = 0;
+    for (; i + 4 <= text.len; i += 4) {
+        uint32_t a = values[in[i]];
+        uint32_t b = values[in[i + 1]];
+        uint32_t c = values[in[i + 2]];
+        uint32_t d = values[in[i + 3]];
+        uint32_t bits = a << 18 | b << 12 | c << 6 | d;
+        seen |= a | b | c | d;
+        out[n++] = (unsigned char)(bits >> 16);
+        out[n++] = (unsigned char)(bits >> 8);
+        out[n++] = (unsigned char)bits;
     }
-    for (size_t i = 0; i < text.len; i++) {
-        int value = value_of(text.at[i]);
-        if (value < 0) {
-            return false;
+    uint32_t unused = 0;
+    if (tail >= 2) {
+        uint32_t a = values[in[i]];
+        uint32_t b = values[in[i + 1]];
+        uint32_t c = tail == 3 ? values[in[i + 2]] : 0;
+        uint32_t bits = a << 18 | b << 12 | c << 6;
+        seen |= a | b | c;
+        out[n++] = (unsigned char)(bits >> 16);
+        if (tail == 3) {
+            out[n++] = (unsigned char)(bits >> 8);
         }
-        bits = bits << 6 | (uint32_t)value;
-        held += 6;
-        if (held >= 8) {
-            held -= 8;
-            out[n++] = (unsigned char)(bits >> held);
-            bits &= (1U << held) - 1;
-        }
+        unused = tail == 3 ? bits & 0xFF : bits & 0xFFFF;
     }
     *out_len = n;
-    return bits == 0;
+    return tail != 1 && seen < OUTSIDE && unused == 0;
 }
 
 bool b64_decode(unsigned char *out, size_t *out_len, struct slice text) {

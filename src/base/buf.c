@@ -21,10 +21,11 @@ void buf_init_fixed(struct buf *buf, char *at, size_t max) {
 
 void buf_fini(struct buf *buf) {
     if (buf->arena == NULL && !buf->fixed && buf->at != NULL) {
-        mem_wipe(buf->at, buf->len);
+        /* Not only `len`: what stood there before a buf_clear is as secret. */
+        mem_wipe(buf->at, buf->cap);
         mem_free(buf->at);
     }
-    *buf = (struct buf){.max = buf->max, .arena = buf->arena};
+    *buf = (struct buf){.max = buf->fixed ? 0 : buf->max, .arena = buf->arena};
 }
 
 void buf_clear(struct buf *buf) {
@@ -46,7 +47,7 @@ static bool grow(struct buf *buf, size_t wanted) {
         memcpy(at, buf->at, buf->len);
     }
     if (buf->arena == NULL && buf->at != NULL) {
-        mem_wipe(buf->at, buf->len);
+        mem_wipe(buf->at, buf->cap);
         mem_free(buf->at);
     }
     buf->at = at;
@@ -59,7 +60,7 @@ char *buf_reserve(struct buf *buf, size_t bytes) {
         buf->overflow = true;
         return NULL;
     }
-    if (buf->len + bytes > buf->cap && !grow(buf, buf->len + bytes)) {
+    if ((buf->at == NULL || buf->len + bytes > buf->cap) && !grow(buf, buf->len + bytes)) {
         buf->overflow = true;
         return NULL;
     }
@@ -105,7 +106,11 @@ static bool is_form_safe(unsigned char c) {
 
 void buf_append_form(struct buf *buf, struct slice text) {
     static const char hex[] = "0123456789ABCDEF";
-    char *out = buf_reserve(buf, text.len * 3);
+    size_t escaped = 0;
+    for (size_t i = 0; i < text.len; i++) {
+        escaped += !is_form_safe((unsigned char)text.at[i]) && text.at[i] != ' ';
+    }
+    char *out = buf_reserve(buf, text.len + 2 * escaped);
     if (out == NULL) {
         return;
     }

@@ -25,7 +25,8 @@ void buf_init_arena(struct buf *buf, struct arena *arena, size_t max);
 /* Over the caller's fixed memory, which is the cap too. */
 void buf_init_fixed(struct buf *buf, char *at, size_t max);
 
-/* Wipes and frees (heap), or forgets. Fine to call twice. */
+/* Wipes and frees (heap), or forgets. Fine to call twice. Usable again, but for one over the
+ * caller's memory, whose cap is then 0. */
 void buf_fini(struct buf *buf);
 
 /* Empties; keeps the memory; wipes nothing. */

@@ -18,6 +18,10 @@ int64_t clock_mono_ms(const struct clock *clock) {
     return read_ms(CLOCK_MONOTONIC) + atomic_load_explicit(&clock->offset_ms, memory_order_relaxed);
 }
 
+/* The years 0 to 9999, which is what the form can say. */
+static const int64_t TEXT_MIN_MS = -62167219200000;
+static const int64_t TEXT_MAX_MS = 253402300799999;
+
 static void digits(char *at, int width, int value) {
     while (width-- > 0) {
         at[width] = (char)('0' + value % 10);
@@ -26,6 +30,7 @@ static void digits(char *at, int width, int value) {
 }
 
 void clock_text(int64_t wall_ms, char out[CLOCK_TEXT_BYTES]) {
+    wall_ms = wall_ms < TEXT_MIN_MS ? TEXT_MIN_MS : wall_ms > TEXT_MAX_MS ? TEXT_MAX_MS : wall_ms;
     int64_t ms = wall_ms % 1000;
     time_t seconds = (time_t)(wall_ms / 1000);
     if (ms < 0) {

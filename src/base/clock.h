@@ -15,5 +15,6 @@ int64_t clock_mono_ms(const struct clock *clock);
 
 enum { CLOCK_TEXT_BYTES = 25 };
 
-/* RFC 3339 in UTC with milliseconds, "2026-01-02T03:04:05.678Z", NUL-terminated. */
+/* RFC 3339 in UTC with milliseconds, "2026-01-02T03:04:05.678Z", NUL-terminated. Times outside
+ * of the years 0 to 9999 are written as the nearest inside. */
 void clock_text(int64_t wall_ms, char out[CLOCK_TEXT_BYTES]);

@@ -11,7 +11,8 @@
  * the document. Strings are UTF-8, may not hold U+0000. Strictly one value: trailing bytes fail. */
 struct json; /* a value, borrowed */
 
-/* JSON_LAST_WINS: for bodies as FastAPI reads them; JSON_UNIQUE: refuses a doubled member (JWTs). */
+/* JSON_LAST_WINS: for bodies as FastAPI reads them; JSON_UNIQUE: refuses a doubled member (JWTs).
+ */
 enum json_members { JSON_LAST_WINS, JSON_UNIQUE };
 
 enum json_kind {
@@ -37,6 +38,6 @@ const struct json *json_at(const struct json *value, size_t index);
 
 /* False where the value (NULL too) is of another kind. */
 bool json_to_slice(const struct json *value, struct slice *out);
-bool json_to_i64(const struct json *value, int64_t *out); /* integers only */
+bool json_to_i64(const struct json *value, int64_t *out);   /* integers only */
 bool json_to_double(const struct json *value, double *out); /* integers and reals */
 bool json_to_bool(const struct json *value, bool *out);

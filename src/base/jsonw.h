@@ -8,8 +8,8 @@
 #include "base/slice.h"
 
 /* Writes JSON into a bounded buffer, member by member, with the commas put right. Strings are
- * escaped (RFC 8259 section 7); bytes that are not UTF-8 become U+FFFD, so that the output is always
- * valid. Past the buffer's cap: buf_ok() is false. */
+ * escaped (RFC 8259 section 7); bytes that are not UTF-8 become U+FFFD, so that the output is
+ * always valid. Past the buffer's cap: buf_ok() is false. */
 struct jsonw {
     struct buf *out;
     bool comma; /* the next value needs one before it */

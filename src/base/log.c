@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
+#include <signal.h>
 #include <unistd.h>
 
 #include "base/buf.h"
@@ -52,6 +53,8 @@ static void write_all(int fd, struct slice bytes) {
     }
 }
 
+static void say_dropped(struct log *log);
+
 static void *writer_main(void *arg) {
     struct log *log = arg;
     struct buf batch;
@@ -73,11 +76,32 @@ static void *writer_main(void *arg) {
         buf_clear(&batch);
         pthread_mutex_lock(&log->mutex);
         log->writing = false;
+        say_dropped(log);
         pthread_cond_broadcast(&log->emptied);
     }
     pthread_mutex_unlock(&log->mutex);
     buf_fini(&batch);
     return NULL;
+}
+
+/* The writer takes no signal: those of the process are the loop's, and a reader that is gone shall
+ * be an EPIPE even where nobody ignores SIGPIPE. */
+static int start_writer(struct log *log) {
+    sigset_t all;
+    sigset_t before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    int failed = pthread_create(&log->writer, NULL, writer_main, log);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return failed;
+}
+
+static void destroy(struct log *log) {
+    pthread_cond_destroy(&log->emptied);
+    pthread_cond_destroy(&log->filled);
+    pthread_mutex_destroy(&log->mutex);
+    buf_fini(&log->pending);
+    mem_free(log);
 }
 
 struct log *log_new(int fd, enum log_level level, const struct clock *clock,
@@ -91,8 +115,8 @@ struct log *log_new(int fd, enum log_level level, const struct clock *clock,
     pthread_cond_init(&log->filled, NULL);
     pthread_cond_init(&log->emptied, NULL);
     buf_init(&log->pending, LIMIT_LOG_BUFFER_BYTES);
-    if (pthread_create(&log->writer, NULL, writer_main, log) != 0) {
-        mem_free(log);
+    if (start_writer(log) != 0) {
+        destroy(log);
         return NULL;
     }
     return log;
@@ -107,11 +131,7 @@ void log_free(struct log *log) {
     pthread_cond_signal(&log->filled);
     pthread_mutex_unlock(&log->mutex);
     pthread_join(log->writer, NULL);
-    pthread_cond_destroy(&log->emptied);
-    pthread_cond_destroy(&log->filled);
-    pthread_mutex_destroy(&log->mutex);
-    buf_fini(&log->pending);
-    mem_free(log);
+    destroy(log);
 }
 
 void log_flush(struct log *log) {
@@ -126,11 +146,24 @@ bool log_on(const struct log *log, enum log_level level) {
     return level >= log->level;
 }
 
-static void write_field(struct jsonw *w, const struct log_field *field) {
+/* What a line says, as its caller gave it. */
+struct line {
+    const char *level;
+    const char *event;
+    struct slice request_id;
+    const struct log_field *fields;
+    size_t n;
+    bool audit;
+};
+
+/* A text of a line that would be too long keeps this much. */
+enum { CLIPPED_BYTES = 256 };
+
+static void write_field(struct jsonw *w, const struct log_field *field, size_t text_max) {
     jsonw_name(w, field->name);
     switch (field->kind) {
     case LOG_FIELD_TEXT:
-        jsonw_slice(w, field->text);
+        jsonw_slice(w, slice_head(field->text, text_max));
         break;
     case LOG_FIELD_INT:
         jsonw_i64(w, field->number);
@@ -141,25 +174,44 @@ static void write_field(struct jsonw *w, const struct log_field *field) {
     }
 }
 
-static void format_line(const struct log *log, struct buf *line, const char *level,
-                        const char *event, struct slice request_id, bool audit,
-                        const struct log_field *fields, size_t n) {
-    struct jsonw w = jsonw_start(line);
+static void format(const struct log *log, struct buf *out, const struct line *line,
+                   size_t text_max) {
+    struct jsonw w = jsonw_start(out);
     jsonw_open(&w, '{');
     jsonw_name(&w, "time");
     jsonw_time(&w, clock_wall_ms(log->clock));
-    jsonw_member(&w, "level", slice_str(level));
-    jsonw_member(&w, "event", slice_str(event));
-    jsonw_member(&w, "request_id", request_id);
-    if (audit) {
+    jsonw_member(&w, "level", slice_str(line->level));
+    jsonw_member(&w, "event", slice_head(slice_str(line->event), text_max));
+    jsonw_member(&w, "request_id", slice_head(line->request_id, text_max));
+    if (line->audit) {
         jsonw_name(&w, "audit");
         jsonw_bool(&w, true);
     }
-    for (size_t i = 0; i < n; i++) {
-        write_field(&w, &fields[i]);
+    for (size_t i = 0; i < line->n; i++) {
+        write_field(&w, &line->fields[i], text_max);
+    }
+    if (text_max != SIZE_MAX) {
+        jsonw_name(&w, "clipped");
+        jsonw_bool(&w, true);
     }
     jsonw_close(&w, '}');
-    buf_append_char(line, '\n');
+    buf_append_char(out, '\n');
+}
+
+/* A line that is too long is written all the same: its texts clipped, at last without its fields.
+ */
+static void format_line(const struct log *log, struct buf *out, const struct line *line) {
+    format(log, out, line, SIZE_MAX);
+    if (!buf_ok(out)) {
+        buf_clear(out);
+        format(log, out, line, CLIPPED_BYTES);
+    }
+    if (!buf_ok(out)) {
+        struct line bare = *line;
+        bare.n = 0;
+        buf_clear(out);
+        format(log, out, &bare, CLIPPED_BYTES);
+    }
 }
 
 static bool fits(const struct log *log, size_t bytes) {
@@ -168,27 +220,32 @@ static bool fits(const struct log *log, size_t bytes) {
 
 static void say_dropped(struct log *log) {
     char at[256];
-    struct buf line;
+    struct buf out;
     if (log->dropped == 0) {
         return;
     }
-    buf_init_fixed(&line, at, sizeof at);
+    buf_init_fixed(&out, at, sizeof at);
     struct log_field count = log_int("count", (int64_t)log->dropped);
-    format_line(log, &line, "warning", "log_lines_dropped", SLICE_NULL, false, &count, 1);
-    if (fits(log, line.len)) {
-        buf_append(&log->pending, buf_slice(&line));
+    struct line line = {.level = "warning", .event = "log_lines_dropped", .fields = &count, .n = 1};
+    format(log, &out, &line, SIZE_MAX);
+    if (fits(log, out.len)) {
+        buf_append(&log->pending, buf_slice(&out));
         log->dropped = 0;
     }
 }
 
-static void enqueue(struct log *log, struct slice line, bool must) {
+static void enqueue(struct log *log, const struct line *line) {
+    char at[LIMIT_LOG_LINE_BYTES];
+    struct buf out;
+    buf_init_fixed(&out, at, sizeof at);
+    format_line(log, &out, line);
     pthread_mutex_lock(&log->mutex);
-    while (must && !fits(log, line.len)) {
+    while (line->audit && !fits(log, out.len)) {
         pthread_cond_wait(&log->emptied, &log->mutex);
     }
     say_dropped(log);
-    if (fits(log, line.len)) {
-        buf_append(&log->pending, line);
+    if (fits(log, out.len)) {
+        buf_append(&log->pending, buf_slice(&out));
         pthread_cond_signal(&log->filled);
     } else {
         log->dropped++;
@@ -201,20 +258,14 @@ static void enqueue(struct log *log, struct slice line, bool must) {
 
 void log_write(struct log *log, enum log_level level, const char *event, struct slice request_id,
                const struct log_field *fields, size_t n) {
-    char at[LIMIT_LOG_LINE_BYTES];
-    struct buf line;
-    buf_init_fixed(&line, at, sizeof at);
-    format_line(log, &line, level_names[level], event, request_id, false, fields, n);
-    if (buf_ok(&line)) {
-        enqueue(log, buf_slice(&line), false);
+    struct line line = {level_names[level], event, request_id, fields, n, false};
+    if (log_on(log, level)) {
+        enqueue(log, &line);
     }
 }
 
 void log_audit(struct log *log, const char *event, struct slice request_id,
                const struct log_field *fields, size_t n) {
-    char at[LIMIT_LOG_LINE_BYTES];
-    struct buf line;
-    buf_init_fixed(&line, at, sizeof at);
-    format_line(log, &line, "info", event, request_id, true, fields, n);
-    enqueue(log, buf_slice(&line), true);
+    struct line line = {"info", event, request_id, fields, n, true};
+    enqueue(log, &line);
 }

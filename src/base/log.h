@@ -9,9 +9,9 @@
 #include "base/rc.h"
 #include "base/slice.h"
 
-/* One JSON object a line. Lines are gathered in a bounded buffer that a thread of its own writes, so
- * that a slow reader of stdout never holds the loop. What does not fit is dropped and counted; audit
- * lines never are: their caller waits until there is room. Any thread. */
+/* One JSON object a line. Lines are gathered in a bounded buffer that a thread of its own writes,
+ * so that a slow reader of stdout never holds the loop. What does not fit is dropped and counted;
+ * audit lines never are: their caller waits until there is room. Any thread. */
 enum log_level { LOG_DEBUG, LOG_INFO, LOG_WARNING, LOG_ERROR };
 
 struct log;

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "base/rc.h"
 
-
 #define RC_TEXT(name, text) [RC_##name] = text,
 static const char *const texts[RC_COUNT] = {RC_MAP(RC_TEXT)};
 

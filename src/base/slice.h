@@ -35,8 +35,9 @@ static inline struct slice slice_head(struct slice s, size_t n) {
 }
 
 static inline struct slice slice_from(struct slice s, size_t start) {
-    return start >= s.len ? (struct slice){s.at + s.len, 0}
-                          : (struct slice){s.at + start, s.len - start};
+    size_t skipped = start < s.len ? start : s.len;
+    /* Even 0 may not be added to a null pointer. */
+    return (struct slice){skipped > 0 ? s.at + skipped : s.at, s.len - skipped};
 }
 
 static inline bool slice_eq(struct slice a, struct slice b) {
