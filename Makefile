@@ -15,8 +15,12 @@ run: build ## Latchkey and a simulated provider, to click through in a browser (
 build: build-release ## the release: build/release/latchkey
 
 # build-<preset>, for every preset of CMakePresets.json. One at a time a preset.
+needs-debug = test
+needs-asan = test
+needs-clang = test lint
+needs-fuzz = lint
 build-%:
-	@third_party/install build
+	@third_party/install build $(needs-$*)
 	@mkdir -p build/$*
 	@flock build/$* sh -c 'cmake --preset $* >/dev/null && cmake --build --preset $*'
 
