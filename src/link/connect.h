@@ -56,7 +56,7 @@ void connect_start(struct linker *linker, struct connect *flow, void (*done)(str
  * flow goes on and stores the account. */
 void connect_cancel(struct connect *flow);
 
-/* Spends a state without a code: the browser came back with an error. RC_OK or RC_INVALID_STATE, or
- * RC_STORAGE_UNAVAILABLE, in take->rc once `done` is called. */
+/* What a finished take means: RC_OK, RC_INVALID_STATE (logged with its reason) or
+ * RC_STORAGE_UNAVAILABLE. For this flow, and for a way back that spends a state without a code. */
 enum rc connect_read_take(struct linker *linker, struct states_op *take, struct slice state,
                           const struct state_claim *claim, struct slice request_id);

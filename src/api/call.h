@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "api/api.h"
+#include "link/connect.h"
+
+enum { API_READY_FRESH_MS = 1000 };
+
+/* One request on its way through the API. Lives in the request's arena; ends with its reply. */
+struct call {
+    struct api *api;
+    struct http_request *request;
+    const struct route *route;
+    struct caller caller;            /* where the route needs one; `sub` in the arena */
+    struct slice cors_origin;        /* the request's origin where it is listed, else null */
+    int64_t deadline_ms;             /* loop_now_ms */
+    bool is_open;                    /* counted in api->open_calls */
+    void (*gone)(struct call *call); /* the client has left; set by a flow that would hurry */
+    void *flow;                      /* the endpoint's */
+};
+
+struct api {
+    struct api_opts opts;
+    struct linker linker;
+    struct slice *paths; /* of the routes, prefix included */
+    struct slice cookie_name;
+    bool cookie_is_secure;
+    bool is_draining;
+    size_t open_calls;
+    struct {
+        int64_t checked_ms; /* 0: never */
+        bool state_ok;
+        bool accounts_ok;
+    } ready;
+    char *page_csp;
+    void (*closed)(void *owner);
+    void *closed_owner;
+    struct loop_task close_task;
+};
+
+/* From the request's arena, zeroed. Never NULL: LIMIT_REQUEST_ARENA_BYTES holds every flow. */
+void *call_alloc(struct call *call, size_t bytes);
+
+/* One of open_calls has been answered. */
+void api_call_ended(struct api *api);

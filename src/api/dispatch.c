@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: MIT
+#include "api/dispatch.h"
+
+#include "api/reply.h"
+#include "api/routes.h"
+#include "auth/tier.h"
+
+static void on_gone(struct http_request *request) {
+    struct call *call = request->owner;
+    if (call->gone != NULL) {
+        call->gone(call);
+    }
+}
+
+void *call_alloc(struct call *call, size_t bytes) {
+    return arena_calloc(call->request->arena, bytes);
+}
+
+static struct slice listed_origin(const struct api *api, struct slice origin) {
+    for (size_t i = 0; i < api->opts.cors_origin_count; i++) {
+        if (slice_eq(api->opts.cors_origins[i], origin)) {
+            return api->opts.cors_origins[i];
+        }
+    }
+    return SLICE_NULL;
+}
+
+static struct call *call_new(struct api *api, struct http_request *request) {
+    struct call *call = arena_calloc(request->arena, sizeof *call);
+    struct slice origin = http_header(request, HTTP_HEADER_ORIGIN);
+    call->api = api;
+    call->request = request;
+    call->deadline_ms = request->started_ms + api->opts.request_timeout_ms;
+    call->cors_origin = slice_is_null(origin) ? SLICE_NULL : listed_origin(api, origin);
+    request->owner = call;
+    request->gone = on_gone;
+    return call;
+}
+
+/* OPTIONS of a known route, and the CORS preflight (Fetch standard, section 3.2). */
+static void answer_options(struct call *call, size_t route) {
+    char at[512];
+    struct buf headers;
+    buf_init_fixed(&headers, at, sizeof at);
+    BUF_LIT(&headers, "Allow: ");
+    routes_write_methods(call->api->paths, route, &headers);
+    BUF_LIT(&headers, "\r\n");
+    if (!slice_is_null(call->cors_origin)) {
+        BUF_LIT(&headers, "Access-Control-Allow-Methods: ");
+        routes_write_methods(call->api->paths, route, &headers);
+        BUF_LIT(&headers, "\r\nAccess-Control-Allow-Headers: "
+                          "Authorization, Content-Type, X-Request-ID\r\n"
+                          "Access-Control-Max-Age: 600\r\n");
+    }
+    reply_send(call, &(struct reply){.status = 204, .headers = buf_slice(&headers)});
+}
+
+static void answer_method_unknown(struct call *call, size_t route) {
+    char at[128];
+    struct buf headers;
+    buf_init_fixed(&headers, at, sizeof at);
+    BUF_LIT(&headers, "Allow: ");
+    routes_write_methods(call->api->paths, route, &headers);
+    BUF_LIT(&headers, "\r\n");
+    reply_fail_with(call, RC_METHOD_UNKNOWN, buf_slice(&headers));
+}
+
+static enum rc check_caller(struct call *call) {
+    struct http_request *request = call->request;
+    struct api *api = call->api;
+    enum rc rc =
+        request->known_count[HTTP_HEADER_AUTHORIZATION] > 1
+            ? RC_BAD_CREDENTIALS
+            : bearer_check(api->opts.bearer, http_header(request, HTTP_HEADER_AUTHORIZATION),
+                           loop_wall_ms(api->opts.loop) / 1000, request->request_id, &call->caller);
+    if (rc == RC_OK) {
+        call->caller.sub = arena_copy(request->arena, call->caller.sub);
+    }
+    return rc;
+}
+
+/* "application/json", with parameters or without (RFC 9110 section 8.3). */
+static bool is_json(const struct http_request *request) {
+    struct slice type = http_header(request, HTTP_HEADER_CONTENT_TYPE);
+    struct slice essence = slice_trim(slice_head(type, slice_find(type, ';')));
+    return request->known_count[HTTP_HEADER_CONTENT_TYPE] == 1 &&
+           slice_ieq(essence, SLICE("application/json"));
+}
+
+/* The contract's order; the first that fails answers. */
+static enum rc check(struct call *call) {
+    unsigned needs = call->route->needs;
+    enum rc rc = RC_OK;
+    if (call->request->content_length > call->api->opts.body_max) {
+        return RC_BODY_TOO_LARGE;
+    }
+    if (needs & ROUTE_CALLER) {
+        rc = check_caller(call);
+    }
+    if (rc == RC_OK && needs & ROUTE_TIER) {
+        rc = tier_check(&call->caller);
+    }
+    if (rc == RC_OK && needs & ROUTE_CONFIG && !provider_is_configured(call->api->opts.provider)) {
+        rc = RC_NOT_CONFIGURED;
+    }
+    if (rc == RC_OK && needs & ROUTE_JSON && !is_json(call->request)) {
+        rc = RC_MEDIA_TYPE;
+    }
+    return rc;
+}
+
+void dispatch_head(void *owner, struct http_request *request) {
+    struct call *call = call_new(owner, request);
+    size_t index = 0;
+    enum rc rc;
+    call->route = routes_find(call->api->paths, request->method, request->path, &rc, &index);
+    if (rc == RC_METHOD_UNKNOWN && request->method == HTTP_OPTIONS) {
+        answer_options(call, index);
+        return;
+    }
+    if (rc == RC_METHOD_UNKNOWN) {
+        answer_method_unknown(call, index);
+        return;
+    }
+    if (rc != RC_OK) {
+        reply_fail(call, rc);
+        return;
+    }
+    rc = check(call);
+    if (rc == RC_OK) {
+        http_read_body(request);
+    } else if (call->route->fail != NULL) {
+        call->route->fail(call, rc);
+    } else {
+        reply_fail(call, rc);
+    }
+}
+
+void dispatch_body(void *owner, struct http_request *request) {
+    struct api *api = owner;
+    struct call *call = request->owner;
+    call->is_open = true;
+    api->open_calls++;
+    call->route->run(call);
+}

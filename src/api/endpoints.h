@@ -1,0 +1,15 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include "api/call.h"
+
+/* What the route table names; each in its ep_<endpoint>.c. */
+void ep_healthz(struct call *call);
+void ep_readyz(struct call *call);
+void ep_authorize(struct call *call);
+void ep_authorize_fail(struct call *call, enum rc rc);
+void ep_callback(struct call *call);
+void ep_return(struct call *call);
+void ep_return_fail(struct call *call, enum rc rc);
+void ep_connected(struct call *call);
+void ep_disconnect(struct call *call);

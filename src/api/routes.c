@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: MIT
+#include "api/routes.h"
+
+#include "api/endpoints.h"
+#include "base/mem.h"
+
+enum {
+    PUBLIC = 0,
+    MEMBER = ROUTE_CALLER | ROUTE_TIER,
+    MEMBER_CONFIGURED = MEMBER | ROUTE_CONFIG,
+};
+
+const struct route routes[] = {
+    {HTTP_GET, true, "/user/audible/connected", MEMBER, ep_connected, NULL},
+    {HTTP_POST, true, "/user/audible/oauth/authorize", MEMBER_CONFIGURED | ROUTE_JSON, ep_authorize,
+     ep_authorize_fail},
+    {HTTP_POST, true, "/user/audible/oauth/callback", MEMBER_CONFIGURED | ROUTE_JSON, ep_callback,
+     NULL},
+    {HTTP_GET, true, "/user/audible/oauth/callback", ROUTE_CONFIG | ROUTE_NO_HEAD, ep_return,
+     ep_return_fail},
+    {HTTP_POST, true, "/user/audible/disconnect", MEMBER, ep_disconnect, NULL},
+    {HTTP_GET, false, "/healthz", PUBLIC, ep_healthz, NULL},
+    {HTTP_GET, false, "/health", PUBLIC, ep_healthz, NULL},
+    {HTTP_GET, false, "/readyz", PUBLIC, ep_readyz, NULL},
+};
+const size_t route_count = sizeof routes / sizeof routes[0];
+
+struct slice *routes_paths(struct slice prefix) {
+    struct slice *paths = mem_calloc(route_count, sizeof *paths);
+    for (size_t i = 0; i < route_count; i++) {
+        struct slice path = slice_str(routes[i].path);
+        size_t before = routes[i].is_prefixed ? prefix.len : 0;
+        char *full = mem_alloc(before + path.len);
+        if (before > 0) {
+            memcpy(full, prefix.at, before);
+        }
+        memcpy(full + before, path.at, path.len);
+        paths[i] = slice_make(full, before + path.len);
+    }
+    return paths;
+}
+
+void routes_free_paths(struct slice *paths) {
+    for (size_t i = 0; i < route_count; i++) {
+        mem_free((void *)(uintptr_t)paths[i].at);
+    }
+    mem_free(paths);
+}
+
+static bool serves(const struct route *route, enum http_method method) {
+    bool head = method == HTTP_HEAD && route->method == HTTP_GET && !(route->needs & ROUTE_NO_HEAD);
+    return route->method == method || head;
+}
+
+const struct route *routes_find(const struct slice *paths, enum http_method method,
+                                struct slice path, enum rc *rc, size_t *any) {
+    *rc = RC_ROUTE_UNKNOWN;
+    for (size_t i = 0; i < route_count; i++) {
+        if (!slice_eq(paths[i], path)) {
+            continue;
+        }
+        if (serves(&routes[i], method)) {
+            *rc = RC_OK;
+            *any = i;
+            return &routes[i];
+        }
+        *rc = RC_METHOD_UNKNOWN;
+        *any = i;
+    }
+    return NULL;
+}
+
+void routes_write_methods(const struct slice *paths, size_t index, struct buf *out) {
+    static const struct {
+        enum http_method method;
+        struct slice name;
+    } shown[] = {{HTTP_GET, {"GET, ", 5}}, {HTTP_HEAD, {"HEAD, ", 6}}, {HTTP_POST, {"POST, ", 6}}};
+    for (size_t m = 0; m < sizeof shown / sizeof shown[0]; m++) {
+        bool served = false;
+        for (size_t i = 0; i < route_count; i++) {
+            served |= slice_eq(paths[i], paths[index]) && serves(&routes[i], shown[m].method);
+        }
+        if (served) {
+            buf_append(out, shown[m].name);
+        }
+    }
+    BUF_LIT(out, "OPTIONS");
+}
