@@ -11,8 +11,8 @@
 #include "base/slice.h"
 #include "io/loop.h"
 
-/* OAuth states (RFC 6749 section 10.12, RFC 9700 section 4.7): made at authorize, taken at most once
- * by the flow that made them, gone after STATE_TTL_MS. The front checks and counts; a backend
+/* OAuth states (RFC 6749 section 10.12, RFC 9700 section 4.7): made at authorize, taken at most
+ * once by the flow that made them, gone after STATE_TTL_MS. The front checks and counts; a backend
  * keeps. */
 struct states;
 
@@ -53,14 +53,16 @@ struct states_op {
        ping: RC_OK, RC_STORAGE_UNAVAILABLE. */
     enum rc rc;
     enum state_outcome outcome;
-    /* of a state that was TAKEN (verifier, redirect_uri) or mismatched (user_id only) */
+    /* of a state that was TAKEN (all) or mismatched (user_id only) */
     unsigned char verifier[RANDOM_BYTES];
     char user_id[LIMIT_USER_ID_BYTES + 1];
     size_t user_id_len;
     char redirect_uri[LIMIT_URI_BYTES + 1];
     size_t redirect_uri_len;
-    struct loop_task task; /* the front's */
+    /* the front's */
+    struct loop_task task;
     struct states *states;
+    enum states_kind { STATES_PUT, STATES_TAKE, STATES_PING } kind;
 };
 
 /* What a backend does; each call follows the completion contract by way of states_complete. */
@@ -68,7 +70,8 @@ struct states_backend {
     const struct states_backend_ops *ops;
 };
 struct states_backend_ops {
-    void (*put)(struct states_backend *backend, struct states_op *op, const struct state_new *state);
+    void (*put)(struct states_backend *backend, struct states_op *op,
+                const struct state_new *state);
     void (*take)(struct states_backend *backend, struct states_op *op,
                  const unsigned char state[RANDOM_BYTES], const struct state_claim *claim);
     void (*ping)(struct states_backend *backend, struct states_op *op);
