@@ -190,7 +190,7 @@ enum rc bearer_check(struct bearer *bearer, struct slice authorization, int64_t 
     }
     uint64_t hash = hash64(&bearer->seed, token);
     struct verified *slot = find(bearer, token, hash);
-    if (slot != NULL && now_s > slot->exp_s + bearer->leeway_s) {
+    if (slot != NULL && now_s >= slot->exp_s + bearer->leeway_s) {
         forget(slot);
         return reject(bearer, request_id, jwt_reason_text(JWT_EXPIRED), RC_BAD_CREDENTIALS);
     }
