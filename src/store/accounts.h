@@ -14,9 +14,9 @@
 #include "io/work.h"
 #include "store/accounts_backend.h"
 
-/* Linked accounts, one a user. This front is the only way to them: it seals tokens on the way in and
- * opens them on the way out (in the FAST lane), so that no caller can forget; it counts, warns of
- * plaintext, and keeps a bounded cache of rows as stored (sealed), exact where one process owns the
+/* Linked accounts, one a user. This front is the only way to them: it seals tokens on the way in
+ * and opens them on the way out (in the FAST lane), so that no caller can forget; it counts, warns
+ * of plaintext, and keeps a bounded cache of views (no tokens), exact where one process owns the
  * store. */
 struct accounts;
 
@@ -24,7 +24,7 @@ struct accounts_opts {
     struct loop *loop;
     struct work *work;
     struct accounts_backend *backend; /* taken over */
-    const struct fernet_keys *keys;   /* NULL: tokens are stored plain, with a warning and a count */
+    const struct fernet_keys *keys; /* NULL: tokens are stored plain, with a warning and a count */
     struct log *log;
     struct metrics *metrics;
     size_t cache_max; /* rows; 0: no cache (a store that other processes write too) */
@@ -54,8 +54,8 @@ struct account_link {
     int64_t now_ms;             /* becomes connected_at and synced_at */
 };
 
-/* The caller's until `done` is called, and not touched after that. Results are borrowed during `done`; memory that
- * held tokens is wiped by us afterwards. */
+/* The caller's until `done` is called, and not touched after that. Results are borrowed during
+ * `done`; memory that held tokens is wiped by us afterwards. */
 struct accounts_op {
     void (*done)(struct accounts_op *op);
     struct slice request_id; /* for log lines; set by the caller before the call, may be null */
@@ -77,13 +77,25 @@ struct accounts_op {
     struct buf tokens; /* plaintext in transit: wiped */
     struct slice user_id;
     char user_id_at[LIMIT_USER_ID_BYTES + 1];
+    enum accounts_kind {
+        ACCOUNTS_LINK,
+        ACCOUNTS_GET,
+        ACCOUNTS_OPEN,
+        ACCOUNTS_REMOVE,
+        ACCOUNTS_PING
+    } kind;
+    uint32_t read_started; /* the cache's mark */
+    int plain;             /* stored tokens that were legacy plaintext */
+    int unopened;          /* stored tokens that no key opens */
 };
 
-/* Upserts: a user has one account, and what was there is replaced. RC_OK means committed durably. */
+/* Upserts: a user has one account, and what was there is replaced. RC_OK means committed durably.
+ */
 void accounts_link(struct accounts *accounts, struct accounts_op *op,
                    const struct account_link *link, void (*done)(struct accounts_op *op));
 
-/* The explicit synchronous probe of the hot path: true where the cache knows (also "no account"). */
+/* The explicit synchronous probe of the hot path: true where the cache knows (also "no account").
+ */
 bool accounts_cached(struct accounts *accounts, struct slice user_id, struct account_view *out);
 
 /* The view, no token opened. RC_ABSENT is a result, with view.connected false. */

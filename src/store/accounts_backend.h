@@ -10,8 +10,8 @@
 #include "io/loop.h"
 #include "io/work.h"
 
-/* What a store of accounts does. It knows rows with sealed tokens and nothing of their meaning. Only
- * store/accounts calls it. */
+/* What a store of accounts does. It knows rows with sealed tokens and nothing of their meaning.
+ * Only store/accounts calls it. */
 #define ACCOUNT_SYNC_MAP(X) X(PENDING, "pending") X(SYNCED, "synced") X(FAILED, "failed")
 #define ACCOUNT_SYNC_ENUM(name, text) ACCOUNT_SYNC_##name,
 enum account_sync { ACCOUNT_SYNC_MAP(ACCOUNT_SYNC_ENUM) };
@@ -35,15 +35,17 @@ struct accounts_backend;
 struct accounts_backend_op {
     void (*done)(struct accounts_backend_op *op);
     enum rc rc;              /* RC_OK, RC_ABSENT, RC_CONFLICT, RC_STORAGE_UNAVAILABLE */
-    struct accounts_row row; /* input of put and swap; result of get and remove */
-    struct slice fence;      /* swap: the sealed refresh token that was read (null: there was none) */
-    struct buf bytes;        /* backs a result's slices; freed by the front */
+    const char *cause;       /* static text, of RC_STORAGE_UNAVAILABLE; may be NULL */
+    struct accounts_row row; /* input of put and swap; result of get, remove and next */
+    struct slice fence; /* swap: the sealed refresh token that was read (null: there was none) */
+    struct buf bytes;   /* backs a result's slices; made and freed by the front */
     struct accounts_backend *backend;
     struct work_op work;
     int kind;
 };
 
 struct accounts_backend_ops {
+    /* the row of op->row.user_id */
     void (*get)(struct accounts_backend *backend, struct accounts_backend_op *op);
     /* insert or replace; RC_OK: committed durably */
     void (*put)(struct accounts_backend *backend, struct accounts_backend_op *op);
@@ -68,7 +70,7 @@ struct accounts_backend {
 enum { ACCOUNTS_PROBLEM_BYTES = 256 };
 
 /* SQLite: one file of one server (locked against a second one), WAL, synchronous=FULL, mode 0600,
- * schema versioned, prepared statements; writes gathered into one transaction on a thread of its own,
- * reads on another. RC_USAGE or RC_IO with a sentence in `problem`. */
+ * schema versioned, prepared statements; writes gathered into one transaction on a thread of its
+ * own, reads on another. RC_USAGE or RC_IO with a sentence in `problem`. */
 enum rc accounts_sqlite_open(struct loop *loop, const char *path, struct accounts_backend **out,
                              char problem[ACCOUNTS_PROBLEM_BYTES]);
