@@ -74,7 +74,9 @@ struct hash_hmac_key *hash_hmac_key_new(enum hash_hmac_alg alg, struct slice key
     psa_status_t status = PSA_SUCCESS;
     size_t n = 0;
     if (key.len > hash->block_bytes) {
-        status = psa_hash_compute(hash->psa, bytes_of(key), key.len, block, sizeof block, &n);
+        /* Not the whole block as room: PSA fills what a hash leaves of it, and zeros belong there.
+         */
+        status = psa_hash_compute(hash->psa, bytes_of(key), key.len, block, hash->bytes, &n);
     } else {
         memcpy(block, bytes_of(key), key.len);
     }
