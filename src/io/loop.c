@@ -9,6 +9,7 @@
 static void read_clock(struct loop *loop) {
     loop->mono_ms = clock_mono_ms(loop->clock);
     loop->wall_ms = clock_wall_ms(loop->clock);
+    loop->clock_is_stale = false;
 }
 
 /* A hook may remove itself or any other, so each goes back to the list before it runs and nothing
@@ -51,6 +52,8 @@ static void on_prepare(uv_prepare_t *prepare) {
     } else {
         uv_idle_start(&loop->idle, on_idle);
     }
+    /* What the poll brings comes after it has blocked, perhaps for long. */
+    loop->clock_is_stale = true;
 }
 
 static void on_check(uv_check_t *check) {
@@ -102,11 +105,17 @@ enum rc loop_fini(struct loop *loop) {
     return uv_loop_close(&loop->uv) == 0 ? RC_OK : RC_IO;
 }
 
-int64_t loop_now_ms(const struct loop *loop) {
+int64_t loop_now_ms(struct loop *loop) {
+    if (loop->clock_is_stale) {
+        read_clock(loop);
+    }
     return loop->mono_ms;
 }
 
-int64_t loop_wall_ms(const struct loop *loop) {
+int64_t loop_wall_ms(struct loop *loop) {
+    if (loop->clock_is_stale) {
+        read_clock(loop);
+    }
     return loop->wall_ms;
 }
 

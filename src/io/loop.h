@@ -27,7 +27,8 @@ struct loop {
     bool hooks_due;
     int64_t mono_ms; /* of this turn, clock offset included */
     int64_t wall_ms;
-    char *read_buffer; /* io/stream's, shared by all connections; made when first used */
+    bool clock_is_stale; /* it may have blocked since: read again before use */
+    char *read_buffer;   /* io/stream's, shared by all connections; made when first used */
 };
 
 /* Ignores SIGPIPE in the whole process. RC_IO where the system refuses. */
@@ -39,8 +40,8 @@ void loop_stop(struct loop *loop);
 enum rc loop_fini(struct loop *loop);
 
 /* Time as of this turn (a clock that tests set is seen at the next turn). */
-int64_t loop_now_ms(const struct loop *loop);  /* monotonic */
-int64_t loop_wall_ms(const struct loop *loop); /* since 1970 */
+int64_t loop_now_ms(struct loop *loop);  /* monotonic */
+int64_t loop_wall_ms(struct loop *loop); /* since 1970 */
 /* What timers run on: monotonic, as of this turn, without the clock's offset. */
 int64_t loop_timer_now_ms(const struct loop *loop);
 
