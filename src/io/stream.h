@@ -13,16 +13,17 @@
 /* Accepted connections over TCP or a unix socket. TLS (io/tls, later) has the same shape. */
 struct stream;
 
-enum { STREAM_ADDRESS_BYTES = 64 };
+enum { STREAM_ADDRESS_BYTES = 48 };
 
-/* What its owner hears of a stream. All on the loop. */
+/* What its owner hears of a stream. All on the loop, never inside a call of this header but
+ * stream_listener_close, which accepts what has already connected. */
 struct stream_events {
     /* Bytes, in the loop's one shared buffer: gone when this returns. */
     void (*read)(struct stream *stream, char *bytes, size_t n);
     /* The peer's FIN (RC_OK) or a broken connection (RC_UNREACHABLE); nothing is read after it. */
     void (*ended)(struct stream *stream, enum rc rc);
     /* Everything written so far has been taken by the kernel (only after a stream_write that
-       returned false), or failed (RC_UNREACHABLE). */
+       returned false), or failed (RC_UNREACHABLE). Not after stream_close. */
     void (*drained)(struct stream *stream, enum rc rc);
     /* After stream_close: the memory may go. */
     void (*closed)(struct stream *stream);
@@ -37,9 +38,13 @@ struct stream {
         uv_pipe_t pipe;
     };
     const struct stream_events *events;
-    struct stream_listener *listener;
+    struct loop *loop;
+    unsigned writes_open; /* that the kernel has not taken as a whole */
+    bool write_failed;
     bool is_reading;
     bool is_closing;
+    bool is_shutdown;                /* FIN is sent, or follows what is written */
+    char peer[STREAM_ADDRESS_BYTES]; /* NUL-terminated */
 };
 
 void stream_read_start(struct stream *stream);
@@ -47,8 +52,11 @@ void stream_read_stop(struct stream *stream);
 
 /* Hands bytes to the kernel at once. True: all taken, and the memory is the caller's again. False:
  * some are left, were copied, and `drained` follows; or the connection is broken (`drained` with
- * RC_UNREACHABLE follows, on a later turn). At most one such write is open at a time. */
+ * RC_UNREACHABLE follows, on a later turn). `drained` comes once for all writes that are open. */
 bool stream_write(struct stream *stream, struct slice bytes);
+/* The same with the parts one after the other, in one system call. */
+enum { STREAM_PARTS_MAX = 2 };
+bool stream_write_parts(struct stream *stream, const struct slice *parts, size_t count);
 
 /* Sends FIN after what is written; reading goes on. For a lingering close. */
 void stream_shutdown(struct stream *stream);
@@ -58,37 +66,44 @@ void stream_close(struct stream *stream);
 void stream_abort(struct stream *stream);
 
 /* The peer's address without its port ("192.0.2.1", "2001:db8::1"), "" for a unix socket. */
-void stream_peer(const struct stream *stream, char out[STREAM_ADDRESS_BYTES]);
+static inline struct slice stream_peer(const struct stream *stream) {
+    return slice_str(stream->peer);
+}
 
 /* A listening socket. */
+struct stream_listener;
+
 struct stream_listener_events {
     /* Memory for the next connection (all of struct stream is set by us but `events`), or NULL:
        it is accepted and closed at once. */
     struct stream *(*accepting)(struct stream_listener *listener);
     void (*accepted)(struct stream *stream);
+    /* A connection had to be closed at once because files ran out. May be NULL. */
+    void (*shed)(struct stream_listener *listener);
     void (*closed)(struct stream_listener *listener);
 };
 
 struct stream_listener {
-    union {
-        uv_handle_t handle;
-        uv_stream_t uv;
-        uv_tcp_t tcp;
-        uv_pipe_t pipe;
-    };
+    uv_poll_t poll;
+    struct loop_timer pause; /* accepting rests when even the reserve is gone: never a busy loop */
     struct loop *loop;
     const struct stream_listener_events *events;
     char *unix_path; /* removed again on close; NULL for TCP */
-    int reserve_fd;  /* given up for a moment when files run out, to accept and close */
+    int fd;
+    int reserve_fd; /* given up for a moment when files run out, to accept and close */
+    int open_handles;
     void *owner;
 };
 
 enum { STREAM_PROBLEM_BYTES = 256 };
 
 /* `address`: "127.0.0.1:8090", "[::1]:8090" (port 0: any), or "unix:/path" (a stale socket file is
- * replaced, a live one is not). RC_USAGE or RC_IO with a sentence in `problem`. */
+ * replaced, a live one is not). RC_USAGE or RC_IO with a sentence in `problem`; the listener needs
+ * no close then. */
 enum rc stream_listen(struct loop *loop, struct stream_listener *listener, struct slice address,
                       const struct stream_listener_events *events, void *owner,
                       char problem[STREAM_PROBLEM_BYTES]);
 int stream_listener_port(const struct stream_listener *listener); /* 0 for a unix socket */
+
+/* Accepts what has connected already (closing the socket would reset it), then closes. */
 void stream_listener_close(struct stream_listener *listener);
