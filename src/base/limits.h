@@ -15,6 +15,14 @@ enum {
         LIMIT_HEAD_BYTES + LIMIT_BODY_BYTES, /* unparsed bytes a connection keeps */
     LIMIT_WRITE_TIMEOUT_MS = 30 * 1000,
     LIMIT_LINGER_MS = 2 * 1000,
+    LIMIT_LINGER_BYTES = 1024 * 1024, /* dropped after the last reply */
+    LIMIT_DRAIN_GRACE_MS = 500,       /* for a request that is on its way when the drain starts */
+    LIMIT_METHOD_BYTES = 32,
+    LIMIT_CHUNK_EXTRA_BYTES = 8 * 1024, /* extensions and trailers of one chunked body */
+    LIMIT_REPLY_BUFFER_BYTES = 64 * 1024, /* one, shared by all connections of a server */
+    LIMIT_LISTENERS = 8,
+    LIMIT_SPARE_CONNECTIONS = 1024, /* kept for the next clients */
+    LIMIT_SPARE_REQUESTS = 128,
     LIMIT_REQUEST_ID_BYTES = 128,
 
     /* OAuth */
@@ -35,6 +43,7 @@ enum {
     LIMIT_TOKEN_ANSWER_BYTES = 256 * 1024,
     LIMIT_LIBRARY_ANSWER_BYTES = 16 * 1024 * 1024,
     LIMIT_UPSTREAM_QUEUE = 10000,
+    LIMIT_UPSTREAM_HEAD_BYTES = 64 * 1024, /* all header lines of an answer */
 
     /* work */
     LIMIT_FAST_QUEUE = 100000,

@@ -39,7 +39,7 @@ enum http_header_id { HTTP_HEADERS_MAP(HTTP_HEADERS_ENUM) HTTP_HEADER_COUNT };
 #undef HTTP_HEADERS_ENUM
 
 struct http_header {
-    struct slice name; /* as sent */
+    struct slice name;  /* as sent */
     struct slice value; /* without blanks around it */
 };
 
@@ -55,6 +55,8 @@ struct http_request {
     uint8_t minor;       /* HTTP/1.<minor> */
     bool has_body;       /* a Content-Length above 0, or chunked */
     bool is_chunked;
+    bool keeps_alive;        /* the client lets the connection live on */
+    bool expects_continue;   /* waits for a 100 before it sends the body */
     uint64_t content_length; /* declared; 0 for chunked */
     const struct http_header *headers;
     size_t header_count;
@@ -67,10 +69,12 @@ struct http_request {
     struct arena *arena;     /* this request's memory */
     struct http_conn *conn;
 
-    /* Set by the handler: called at most once, when the client is gone before the reply. The handler
-       still owes its http_reply (which is then dropped), and may hurry it. */
+    /* Set by the handler: called at most once, when the client is gone while the request is with
+       the handler, never inside a call of the handler's. The handler still owes its answer (which
+       is then dropped), and may give it here. */
     void (*gone)(struct http_request *request);
-    void *owner; /* the handler's */
+    bool is_gone; /* the client is: for a handler that sets `gone` late */
+    void *owner;  /* the handler's */
 };
 
 static inline struct slice http_header(const struct http_request *request, enum http_header_id id) {
@@ -89,9 +93,9 @@ struct http_reply {
 /* The reason phrase ("Not Found"). */
 const char *http_reason(int status);
 
-/* The value of a query parameter, form-decoded into the arena. `*count` is how often it stands there
- * (NULL: not asked); the first one is returned. Null where absent. A bad escape is kept as it is, as
- * FastAPI does; so is a byte that isn't UTF-8 (replaced by U+FFFD). */
+/* The value of a query parameter, form-decoded into the arena. `*count` is how often it stands
+ * there (NULL: not asked); the first one is returned. Null where absent. A bad escape is kept as it
+ * is, as FastAPI does; so is a byte that isn't UTF-8 (replaced by U+FFFD). */
 struct slice http_query(const struct http_request *request, const char *name, size_t *count);
 
 /* The value of a cookie (RFC 6265 section 5.4), null where absent; the first where doubled. */

@@ -10,19 +10,24 @@
 #include "io/stream.h"
 
 /* An HTTP/1.1 server: listeners, their connections, the order of pipelined replies, every limit and
- * every deadline of the contract's "HTTP itself". One request of a connection is with the handler at
- * a time. */
+ * every deadline of the contract's "HTTP itself". One request of a connection is with the handler
+ * at a time. */
 struct http_server;
 
-/* What answers requests. All calls on the loop. */
+/* What answers requests. All calls on the loop.
+ *
+ * A request is with the handler from on_head to its answer, and again from on_body to its answer;
+ * only then is `gone` told. Between http_read_body and on_body it is the server's, which answers
+ * what goes wrong there by itself (the client leaves, 400, 408, 413): the handler hears nothing
+ * more of that request, so it holds nothing across that wait but the request's arena. */
 struct http_handler {
-    /* The head is complete and well-formed, the body not yet read (nor asked for by a 100). Leads to
-       exactly one of http_reply and http_read_body, now or later. */
+    /* The head is complete and well-formed, the body not yet read (nor asked for by a 100). Leads
+       to exactly one of http_reply and http_read_body, now or later. */
     void (*on_head)(void *owner, struct http_request *request);
     /* request->body is whole (empty without one). Leads to exactly one http_reply, now or later. */
     void (*on_body)(void *owner, struct http_request *request);
-    /* The body of the answer to what is no request (400, 408, 413 while reading, 414, 431, 501, 505):
-       static memory. */
+    /* The body of the answer to what is no request (400, 408, 413 while reading, 414, 431, 501,
+       505), and of 500 for a reply whose headers don't fit: JSON in static memory. */
     struct slice (*error_body)(void *owner, int status);
 };
 
@@ -30,34 +35,40 @@ struct http_server_opts {
     const struct http_handler *handler;
     void *owner;
     size_t connections_max;
-    int64_t head_timeout_ms;    /* head or body not complete: 408 */
-    int64_t idle_timeout_ms;    /* between requests */
-    int64_t write_timeout_ms;   /* an answer that is not taken */
+    int64_t head_timeout_ms;  /* head or body not complete: 408 */
+    int64_t idle_timeout_ms;  /* between requests */
+    int64_t write_timeout_ms; /* an answer that is not taken */
     size_t body_max;
-    struct slice headers;       /* complete header lines on every response */
-    struct slice csp;           /* the default Content-Security-Policy */
+    struct slice headers; /* complete header lines on every response */
+    struct slice csp;     /* the default Content-Security-Policy */
     struct metrics *metrics;
-    uint64_t id_prefix;         /* random: makes our request ids ours */
+    uint64_t id_prefix; /* random: makes our request ids ours */
 };
 
-/* The opts are copied; what they point to must outlive the server. */
+/* The opts are copied; what they point to must outlive the server. NULL metrics: nothing is
+ * counted. */
 struct http_server *http_server_new(struct loop *loop, const struct http_server_opts *opts);
 
 /* May be called for several addresses. `*port` is the one that was bound. */
 enum rc http_server_listen(struct http_server *server, struct slice address, int *port,
                            char problem[STREAM_PROBLEM_BYTES]);
 
-/* Closes the listeners and the idle connections; every further reply says "Connection: close";
- * `drained` runs when the last connection is gone, or after `timeout_ms` (what is left is then cut). */
-void http_server_drain(struct http_server *server, int64_t timeout_ms,
-                       void (*drained)(void *owner), void *owner);
+/* Closes the listeners; every further reply says "Connection: close"; idle connections close after
+ * LIMIT_DRAIN_GRACE_MS, so that a request that is on its way is still answered. `drained` runs when
+ * the last connection is gone, or after `timeout_ms` (what is left is then cut: handlers hear
+ * `gone` and still owe their answers). */
+void http_server_drain(struct http_server *server, int64_t timeout_ms, void (*drained)(void *owner),
+                       void *owner);
 
-/* After the drain. The loop must run on until `closed`. */
+/* After the drain, or instead of it: cuts what is left. The loop must run on until `closed`, which
+ * comes when the last handler has answered; the server's memory is gone then. */
 void http_server_close(struct http_server *server, void (*closed)(void *owner), void *owner);
 
 size_t http_server_connections(const struct http_server *server);
 
-/* The handler's two answers. http_reply copies what it is given and ends the request: its memory and
- * the arena are gone when it returns. A HEAD request gets the headers only. */
+/* The handler's two answers. After http_read_body the request is the server's until on_body.
+ * http_reply copies what it is given and ends the request: its memory and the arena are gone when
+ * it returns. A HEAD request gets the headers only. Neither calls the handler back before it
+ * returns. */
 void http_read_body(struct http_request *request);
 void http_reply(struct http_request *request, const struct http_reply *reply);
