@@ -14,7 +14,7 @@ run: build ## Latchkey and a simulated provider, to click through in a browser (
 
 build: build-release ## the release: build/release/latchkey
 
-# build-<preset>, for every preset of CMakePresets.json. One at a time a preset.
+# build-<preset>, for every preset of CMakePresets.json, whole or only TARGETS. One at a time a preset.
 needs-debug = test
 needs-asan = test
 needs-clang = test lint
@@ -22,7 +22,7 @@ needs-fuzz = lint
 build-%:
 	@third_party/install build $(needs-$*)
 	@mkdir -p build/$*
-	@flock build/$* sh -c 'cmake --preset $* >/dev/null && cmake --build --preset $*'
+	@flock build/$* sh -c 'cmake --preset $* >/dev/null && cmake --build --preset $* $(addprefix -t ,$(TARGETS))'
 
 test: ## every test but the browser's, with the sanitizers; the last line counts them
 	@third_party/install build test
