@@ -93,6 +93,15 @@ static void check_built(const struct config *config, struct notes *notes) {
     }
 }
 
+const char *config_check_limit(const char *name) {
+    for (size_t i = 0; i < sizeof not_built / sizeof not_built[0]; i++) {
+        if (strcmp(not_built[i].name, name) == 0) {
+            return not_built[i].text;
+        }
+    }
+    return NULL;
+}
+
 static size_t distinct_bytes(struct slice text) {
     bool seen[256] = {false};
     size_t count = 0;
@@ -191,7 +200,10 @@ static void check_integration(const struct config *config, struct notes *notes) 
                           "AUDIBLE_CLIENT_ID, AUDIBLE_CLIENT_SECRET and AUDIBLE_REDIRECT_URI are");
         }
     }
-    if (!any && notes->problem_count == 0) {
+    bool any_wrong = notes_has_problem(notes, needed[0].name) ||
+                     notes_has_problem(notes, needed[1].name) ||
+                     notes_has_problem(notes, needed[2].name);
+    if (!any && !any_wrong) {
         notes_warning(notes, "AUDIBLE_CLIENT_ID",
                       "is not set, nor are AUDIBLE_CLIENT_SECRET and AUDIBLE_REDIRECT_URI: the "
                       "integration answers 503");

@@ -1,0 +1,563 @@
+// SPDX-License-Identifier: MIT
+#include "app/app.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "api/api.h"
+#include "app/process.h"
+#include "auth/bearer.h"
+#include "base/limits.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/metrics.h"
+#include "crypto/hash.h"
+#include "crypto/rng.h"
+#include "http/server.h"
+#include "io/loop.h"
+#include "io/upstream.h"
+#include "io/work.h"
+#include "provider/provider.h"
+#include "store/accounts.h"
+#include "store/states.h"
+
+enum {
+    PROBLEM_BYTES = 512,
+    /* files beside connections: the log, the database's, the loop's own */
+    FILES_BESIDES = 128,
+    CLOSING_SIGNALS = 2
+};
+
+enum phase { PHASE_SERVING, PHASE_DELAY, PHASE_DRAINING, PHASE_CLOSING };
+
+struct app {
+    const struct config *config;
+    const struct clock *clock;
+    struct app_hooks hooks;
+    struct metrics metrics;
+    struct log *log;
+    struct loop loop;
+    struct rng rng;
+    struct work *work;
+    struct upstream *upstream;
+    struct provider provider;
+    struct states *states;
+    struct accounts *accounts;
+    struct bearer *bearer;
+    struct api *api;
+    struct http_server *server;
+    int ports[LIMIT_LISTENERS];
+
+    uv_async_t wake; /* app_stop from another thread */
+    atomic_int stops;
+    int stops_seen;
+    uv_signal_t signals[CLOSING_SIGNALS];
+    int signals_open;
+    struct loop_timer delay; /* before the drain */
+    enum phase phase;
+    size_t built; /* of `steps` */
+    char problem[PROBLEM_BYTES];
+};
+
+__attribute__((format(printf, 3, 4))) static enum rc fail(struct app *app, enum rc rc,
+                                                          const char *format, ...) {
+    va_list args;
+    va_start(args, format);
+    vsnprintf(app->problem, sizeof app->problem, format, args);
+    va_end(args);
+    return rc;
+}
+
+static void close_next(void *owner);
+
+/* --- stopping --------------------------------------------------------------------------------- */
+
+static void on_drained(void *owner) {
+    struct app *app = owner;
+    app->phase = PHASE_CLOSING;
+    close_next(app);
+}
+
+static void drain(struct app *app, int64_t timeout_ms) {
+    app->phase = PHASE_DRAINING;
+    loop_timer_stop(&app->delay);
+    http_server_drain(app->server, timeout_ms, on_drained, app);
+}
+
+static void on_delay_over(struct loop_timer *timer) {
+    struct app *app = LIST_ENTRY(timer, struct app, delay);
+    drain(app, app->config->drain_ms);
+}
+
+/* The first asks for a drain, each further one hurries. */
+static void on_stop(struct app *app) {
+    switch (app->phase) {
+    case PHASE_SERVING:
+        LOG(app->log, LOG_INFO, "drain_started", SLICE_NULL,
+            log_int("connections", (int64_t)http_server_connections(app->server)));
+        api_drain(app->api);
+        if (app->config->drain_delay_ms > 0) {
+            app->phase = PHASE_DELAY;
+            loop_timer_start(&app->delay, app->config->drain_delay_ms, 0, on_delay_over);
+        } else {
+            drain(app, app->config->drain_ms);
+        }
+        break;
+    case PHASE_DELAY:
+    case PHASE_DRAINING:
+        LOG(app->log, LOG_WARNING, "drain_cut_short", SLICE_NULL,
+            log_int("connections", (int64_t)http_server_connections(app->server)));
+        drain(app, 0);
+        break;
+    case PHASE_CLOSING:
+        /* What is left are calls to the provider whose code is spent: the account would be lost,
+           and someone has asked three times. */
+        if (app->hooks.owns_process) {
+            log_flush(app->log);
+            _exit(1);
+        }
+        break;
+    }
+}
+
+/* Wake-ups may be merged into one; stops are counted. */
+static void on_wake(uv_async_t *wake) {
+    struct app *app = wake->data;
+    int stops = atomic_load(&app->stops);
+    while (app->stops_seen < stops) {
+        app->stops_seen++;
+        on_stop(app);
+    }
+}
+
+static void on_signal(uv_signal_t *handle, int number) {
+    (void)number;
+    on_stop(handle->data);
+}
+
+void app_stop(struct app *app) {
+    atomic_fetch_add(&app->stops, 1);
+    uv_async_send(&app->wake);
+}
+
+/* --- building and closing, step by step ---------------------------------------------------------
+ */
+
+static void on_wake_closed(uv_handle_t *handle) {
+    close_next(handle->data);
+}
+
+static enum rc build_wake(struct app *app) {
+    if (uv_async_init(&app->loop.uv, &app->wake, on_wake) != 0) {
+        return fail(app, RC_IO, "the event loop gives no handle");
+    }
+    app->wake.data = app;
+    return RC_OK;
+}
+
+static bool close_wake(struct app *app) {
+    uv_close((uv_handle_t *)&app->wake, on_wake_closed);
+    return false;
+}
+
+static void on_signal_closed(uv_handle_t *handle) {
+    struct app *app = handle->data;
+    if (--app->signals_open == 0) {
+        close_next(app);
+    }
+}
+
+static enum rc build_signals(struct app *app) {
+    static const int numbers[CLOSING_SIGNALS] = {SIGTERM, SIGINT};
+    for (int i = 0; i < CLOSING_SIGNALS && app->hooks.owns_process; i++) {
+        uv_signal_init(&app->loop.uv, &app->signals[i]);
+        app->signals[i].data = app;
+        app->signals_open++;
+        uv_signal_start(&app->signals[i], on_signal, numbers[i]);
+        uv_unref((uv_handle_t *)&app->signals[i]);
+    }
+    return RC_OK;
+}
+
+static bool close_signals(struct app *app) {
+    for (int i = 0; i < CLOSING_SIGNALS && app->signals_open > 0; i++) {
+        uv_close((uv_handle_t *)&app->signals[i], on_signal_closed);
+    }
+    return app->signals_open == 0;
+}
+
+static void on_delay_closed(struct loop_timer *timer) {
+    close_next(LIST_ENTRY(timer, struct app, delay));
+}
+
+static enum rc build_delay(struct app *app) {
+    loop_timer_init(&app->loop, &app->delay);
+    return RC_OK;
+}
+
+static bool close_delay(struct app *app) {
+    loop_timer_close(&app->delay, on_delay_closed);
+    return false;
+}
+
+static enum rc build_random(struct app *app) {
+    if (hash_init() != RC_OK) {
+        return fail(app, RC_CRYPTO, "the crypto library does not start");
+    }
+    rng_init(&app->rng);
+    return RC_OK;
+}
+
+static bool close_random(struct app *app) {
+    rng_fini(&app->rng);
+    return true;
+}
+
+static enum rc build_work(struct app *app) {
+    app->work = work_new(&app->loop, LIMIT_FAST_QUEUE);
+    return app->work != NULL ? RC_OK : fail(app, RC_IO, "the work-queue does not start");
+}
+
+static bool close_work(struct app *app) {
+    work_close(app->work, close_next, app);
+    return false;
+}
+
+static enum rc build_upstream(struct app *app) {
+    const struct config *config = app->config;
+    const char *problem = NULL;
+    const struct upstream_opts opts = {
+        .connect_timeout_ms = config->upstream_connect_timeout_ms,
+        .timeout_ms = config->upstream_timeout_ms,
+        .connections_max = (size_t)config->upstream_connections_max,
+        .keepalive_max = (size_t)config->upstream_keepalive_max,
+        .queue_max = LIMIT_UPSTREAM_QUEUE,
+        .proxy = config->upstream_proxy.at,
+        .ca_file = config->upstream_ca_file.at,
+        .user_agent = "latchkey/" LATCHKEY_VERSION,
+    };
+    app->upstream = upstream_new(&app->loop, &opts, &problem);
+    if (app->upstream == NULL) {
+        return fail(app, RC_IO, "calls to the provider: %s", problem);
+    }
+    if (problem != NULL) {
+        LOG(app->log, LOG_WARNING, "upstream_warning", SLICE_NULL,
+            log_text("cause", slice_str(problem)));
+    }
+    return RC_OK;
+}
+
+static bool close_upstream(struct app *app) {
+    upstream_close(app->upstream, close_next, app);
+    return false;
+}
+
+static enum rc build_states(struct app *app) {
+    struct states_backend *backend =
+        states_mem_new(&app->loop, (size_t)app->config->states_max, &app->metrics);
+    if (backend == NULL) {
+        return fail(app, RC_IO, "there is no memory for LATCHKEY_STATE_MAX states");
+    }
+    app->states = states_new(&app->loop, backend, &app->metrics);
+    return RC_OK;
+}
+
+static bool close_states(struct app *app) {
+    states_close(app->states);
+    return true;
+}
+
+/* The folder of the database, one level of it: a first start should just work. */
+static enum rc make_folder(struct app *app, const char *path) {
+    const char *slash = strrchr(path, '/');
+    if (slash == NULL || slash == path) {
+        return RC_OK;
+    }
+    char *folder = mem_strdup(slice_make(path, (size_t)(slash - path)));
+    enum rc rc = RC_OK;
+    if (mkdir(folder, 0700) != 0 && errno != EEXIST) {
+        rc = fail(app, RC_IO, "the folder %s of LATCHKEY_ACCOUNT_STORE can't be made: %s", folder,
+                  strerror(errno));
+    }
+    mem_free(folder);
+    return rc;
+}
+
+static enum rc build_accounts(struct app *app) {
+    const char *path = config_sqlite_path(app->config);
+    struct accounts_backend *backend = NULL;
+    char problem[ACCOUNTS_PROBLEM_BYTES];
+    enum rc rc = make_folder(app, path);
+    if (rc != RC_OK) {
+        return rc;
+    }
+    rc = accounts_sqlite_open(&app->loop, path, &backend, problem);
+    if (rc != RC_OK) {
+        return fail(app, rc, "LATCHKEY_ACCOUNT_STORE: %s", problem);
+    }
+    app->accounts = accounts_new(&(const struct accounts_opts){
+        .loop = &app->loop,
+        .work = app->work,
+        .backend = backend,
+        .keys = app->config->encryption_keys,
+        .log = app->log,
+        .metrics = &app->metrics,
+        .cache_max = LIMIT_ACCOUNT_CACHE,
+    });
+    return RC_OK;
+}
+
+static bool close_accounts(struct app *app) {
+    accounts_close(app->accounts, close_next, app);
+    return false;
+}
+
+static enum rc build_bearer(struct app *app) {
+    const struct config *config = app->config;
+    app->bearer = bearer_new(&(const struct bearer_opts){
+        .alg = config->algorithm,
+        .secret = secret_slice(&config->secret_key),
+        .secret_old = secret_slice(&config->secret_key_old),
+        .issuer = config->jwt_issuer,
+        .audience = config->jwt_audience,
+        .leeway_s = config->jwt_leeway_ms / 1000,
+        .cache_max = LIMIT_BEARER_CACHE,
+        .log = app->log,
+    });
+    return app->bearer != NULL ? RC_OK : fail(app, RC_CRYPTO, "SECRET_KEY can't be used as a key");
+}
+
+static bool close_bearer(struct app *app) {
+    bearer_free(app->bearer);
+    return true;
+}
+
+static void fill_provider(struct app *app) {
+    const struct config *config = app->config;
+    app->provider = (struct provider){
+        .auth_url = config->auth_url,
+        .api_base_url = config->api_base_url,
+        .revoke_url = config->revoke_url,
+        .issuer = config->issuer,
+        .client_id = config->client_id,
+        .client_secret = secret_slice(&config->client_secret),
+        .redirect_uri = config->redirect_uri,
+        .allowed_redirect_uris = config->allowed_redirect_uris.at,
+        .allowed_redirect_uri_count = config->allowed_redirect_uris.count,
+        .names = &provider_audible,
+        .upstream = app->upstream,
+        .metrics = &app->metrics,
+        .log = app->log,
+    };
+}
+
+static enum rc build_api(struct app *app) {
+    const struct config *config = app->config;
+    fill_provider(app);
+    app->api = api_new(&(const struct api_opts){
+        .loop = &app->loop,
+        .log = app->log,
+        .metrics = &app->metrics,
+        .rng = &app->rng,
+        .bearer = app->bearer,
+        .provider = &app->provider,
+        .states = app->states,
+        .accounts = app->accounts,
+        .prefix = config->api_prefix,
+        .return_url = config->return_url,
+        .cors_origins = config->cors_origins.at,
+        .cors_origin_count = config->cors_origins.count,
+        .body_max = LIMIT_BODY_BYTES,
+        .request_timeout_ms = config->request_timeout_ms,
+    });
+    return app->api != NULL ? RC_OK : fail(app, RC_CRYPTO, "the crypto library failed");
+}
+
+static bool close_api(struct app *app) {
+    api_close(app->api, close_next, app);
+    return false;
+}
+
+static enum rc build_server(struct app *app) {
+    const struct config *config = app->config;
+    uint64_t id_prefix;
+    if (rng_bytes(&app->rng, &id_prefix, sizeof id_prefix) != RC_OK) {
+        return fail(app, RC_CRYPTO, "the system gives no random bytes");
+    }
+    app->server =
+        http_server_new(&app->loop, &(const struct http_server_opts){
+                                        .handler = &api_handler,
+                                        .owner = app->api,
+                                        .connections_max = (size_t)config->connections_max,
+                                        .head_timeout_ms = config->head_timeout_ms,
+                                        .idle_timeout_ms = config->idle_timeout_ms,
+                                        .write_timeout_ms = config->write_timeout_ms,
+                                        .body_max = LIMIT_BODY_BYTES,
+                                        .headers = slice_str(api_headers),
+                                        .csp = slice_str(api_csp),
+                                        .metrics = &app->metrics,
+                                        .id_prefix = id_prefix,
+                                    });
+    return app->server != NULL ? RC_OK : fail(app, RC_IO, "the HTTP server does not start");
+}
+
+static bool close_server(struct app *app) {
+    http_server_close(app->server, close_next, app);
+    return false;
+}
+
+/* As the client writes it: where any port was asked for, the one that it became. */
+static void log_listening(struct app *app, struct slice address, int port) {
+    char at[ADDRESS_UNIX_PATH_MAX + 16];
+    struct buf text;
+    buf_init_fixed(&text, at, sizeof at);
+    if (port != 0) {
+        while (address.len > 0 && address.at[address.len - 1] != ':') {
+            address.len--;
+        }
+        buf_append(&text, address);
+        buf_append_u64(&text, (uint64_t)port);
+    } else {
+        buf_append(&text, address);
+    }
+    LOG(app->log, LOG_INFO, "listening", SLICE_NULL, log_text("address", buf_slice(&text)),
+        log_text("version", slice_str(LATCHKEY_VERSION)), log_int("pid", getpid()));
+}
+
+static enum rc build_listeners(struct app *app) {
+    const struct config_list *addresses = &app->config->listen;
+    if (addresses->count > LIMIT_LISTENERS) {
+        return fail(app, RC_USAGE, "LATCHKEY_LISTEN: has more than %d addresses", LIMIT_LISTENERS);
+    }
+    for (size_t i = 0; i < addresses->count; i++) {
+        char problem[STREAM_PROBLEM_BYTES];
+        enum rc rc = http_server_listen(app->server, addresses->at[i], &app->ports[i], problem);
+        if (rc != RC_OK) {
+            return fail(app, rc, "LATCHKEY_LISTEN: %s", problem);
+        }
+    }
+    for (size_t i = 0; i < addresses->count; i++) {
+        log_listening(app, addresses->at[i], app->ports[i]);
+    }
+    return RC_OK;
+}
+
+/* `close` says whether it is done; otherwise close_next is called when it is. NULL: nothing to do.
+ */
+static const struct {
+    const char *name;
+    enum rc (*build)(struct app *app);
+    bool (*close)(struct app *app);
+} steps[] = {
+    {"wake", build_wake, close_wake},       {"signals", build_signals, close_signals},
+    {"delay", build_delay, close_delay},    {"random", build_random, close_random},
+    {"work", build_work, close_work},       {"upstream", build_upstream, close_upstream},
+    {"states", build_states, close_states}, {"accounts", build_accounts, close_accounts},
+    {"bearer", build_bearer, close_bearer}, {"api", build_api, close_api},
+    {"server", build_server, close_server}, {"listeners", build_listeners, NULL},
+};
+
+static void close_next(void *owner) {
+    struct app *app = owner;
+    while (app->built > 0) {
+        bool (*close_step)(struct app * app) = steps[--app->built].close;
+        if (close_step != NULL && !close_step(app)) {
+            return;
+        }
+    }
+}
+
+static enum rc build_all(struct app *app) {
+    for (size_t i = 0; i < sizeof steps / sizeof steps[0]; i++) {
+        enum rc rc = steps[i].build(app);
+        if (rc != RC_OK) {
+            LOG(app->log, LOG_ERROR, "start_failed", SLICE_NULL,
+                log_text("step", slice_str(steps[i].name)),
+                log_text("cause", slice_str(app->problem)));
+            return rc;
+        }
+        app->built = i + 1;
+    }
+    return RC_OK;
+}
+
+static void settle_process(struct app *app) {
+    size_t wanted = (size_t)app->config->connections_max +
+                    (size_t)app->config->upstream_connections_max + FILES_BESIDES;
+    process_harden();
+    size_t files = process_raise_files(wanted);
+    if (files < wanted) {
+        LOG(app->log, LOG_WARNING, "open_files_limit", SLICE_NULL, log_int("limit", (int64_t)files),
+            log_int("wanted", (int64_t)wanted));
+    }
+}
+
+static void log_notes(struct app *app) {
+    const struct notes *notes = app->hooks.notes;
+    for (size_t i = 0; notes != NULL && i < notes->count; i++) {
+        LOG(app->log, LOG_WARNING, "config_warning", SLICE_NULL,
+            log_text("variable", slice_str(notes->at[i].name)),
+            log_text("text", slice_str(notes->at[i].text)));
+    }
+}
+
+/* Runs the loop to its end, which must leave nothing open in it. */
+static int end(struct app *app) {
+    loop_run(&app->loop);
+    int code = loop_fini(&app->loop) == RC_OK ? 0 : 1;
+    if (code != 0) {
+        LOG(app->log, LOG_ERROR, "loop_not_empty", SLICE_NULL,
+            log_text("cause", SLICE("a handle of the event loop was left open")));
+    } else {
+        LOG(app->log, LOG_INFO, "stopped", SLICE_NULL, log_int("code", code));
+    }
+    log_free(app->log);
+    mem_free(app);
+    return code;
+}
+
+enum rc app_start(struct app **out, const struct config *config, const struct clock *clock,
+                  const struct app_hooks *hooks) {
+    struct app *app = mem_calloc(1, sizeof *app);
+    *out = NULL;
+    app->config = config;
+    app->clock = clock;
+    app->hooks = *hooks;
+    app->log = log_new(hooks->log_fd, config->log_level, clock, &app->metrics);
+    if (app->log == NULL) {
+        mem_free(app);
+        return RC_IO;
+    }
+    if (loop_init(&app->loop, clock) != RC_OK) {
+        LOG(app->log, LOG_ERROR, "start_failed", SLICE_NULL, log_text("step", SLICE("loop")));
+        log_free(app->log);
+        mem_free(app);
+        return RC_IO;
+    }
+    if (hooks->owns_process) {
+        settle_process(app);
+    }
+    log_notes(app);
+    enum rc rc = build_all(app);
+    if (rc != RC_OK) {
+        close_next(app);
+        end(app);
+        return rc;
+    }
+    *out = app;
+    return RC_OK;
+}
+
+int app_run(struct app *app) {
+    return end(app);
+}
+
+int app_port(const struct app *app, size_t index) {
+    return index < LIMIT_LISTENERS ? app->ports[index] : 0;
+}
