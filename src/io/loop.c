@@ -172,6 +172,9 @@ void loop_timer_init(struct loop *loop, struct loop_timer *timer) {
 void loop_timer_start(struct loop_timer *timer, int64_t after_ms, int64_t repeat_ms,
                       void (*fire)(struct loop_timer *timer)) {
     timer->fire = fire;
+    /* libuv counts from the turn's beginning, which may be long ago: a deadline would come early.
+     */
+    uv_update_time(timer->uv.loop);
     uv_timer_start(&timer->uv, on_timer, after_ms > 0 ? (uint64_t)after_ms : 0,
                    (uint64_t)repeat_ms);
 }
