@@ -561,3 +561,11 @@ int app_run(struct app *app) {
 int app_port(const struct app *app, size_t index) {
     return index < LIMIT_LISTENERS ? app->ports[index] : 0;
 }
+
+const struct metrics *app_metrics(const struct app *app) {
+    return &app->metrics;
+}
+
+void app_flush_log(struct app *app) {
+    log_flush(app->log);
+}

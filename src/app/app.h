@@ -7,6 +7,7 @@
 #include "app/config.h"
 #include "app/notes.h"
 #include "base/clock.h"
+#include "base/metrics.h"
 #include "base/rc.h"
 
 /* The server as a whole: builds everything in order, serves, drains, and closes in reverse. */
@@ -34,3 +35,8 @@ void app_stop(struct app *app);
 
 /* The bound port of the index-th address of LATCHKEY_LISTEN; 0 for a unix socket. */
 int app_port(const struct app *app, size_t index);
+
+/* Until app_run has returned; any thread. */
+const struct metrics *app_metrics(const struct app *app);
+/* Blocks until every log line so far is written; any thread, until app_run is told to end. */
+void app_flush_log(struct app *app);
