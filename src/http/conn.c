@@ -562,6 +562,31 @@ void http_reply(struct http_request *request, const struct http_reply *reply) {
     }
 }
 
+void http_reply_raw(struct http_request *request, struct slice bytes, enum http_raw_end end) {
+    struct http_conn *conn = request->conn;
+    if (conn->state == CLOSED) {
+        if (end != HTTP_RAW_MORE) {
+            end_owed(conn);
+        }
+        return;
+    }
+    assert(conn->state == ON_HEAD || conn->state == ON_BODY);
+    flush(conn);
+    if (bytes.len > 0) {
+        stream_write(&conn->stream, bytes);
+    }
+    if (end == HTTP_RAW_MORE) {
+        return;
+    }
+    turn_give_back(conn);
+    conn->state = LAST;
+    if (end == HTTP_RAW_RESET) {
+        close_conn(conn, true);
+    } else if (conn->input == NULL) {
+        settle(conn);
+    }
+}
+
 /* --------------------------------------------------------------------------- what else happens */
 
 static void on_ended(struct stream *stream, enum rc rc) {

@@ -72,3 +72,9 @@ size_t http_server_connections(const struct http_server *server);
  * returns. */
 void http_read_body(struct http_request *request);
 void http_reply(struct http_request *request, const struct http_reply *reply);
+
+/* For peers that test clients, and need answers that are no HTTP: these bytes as they are, in place
+ * of http_reply. MORE: others follow (the request stays the handler's); FIN and RESET end the
+ * request and its connection. */
+enum http_raw_end { HTTP_RAW_MORE, HTTP_RAW_FIN, HTTP_RAW_RESET };
+void http_reply_raw(struct http_request *request, struct slice bytes, enum http_raw_end end);
