@@ -76,8 +76,9 @@ struct simprovider_return {
 bool simprovider_consent(struct simprovider *sim, struct slice auth_url, bool allow,
                          struct simprovider_return *out);
 
-/* Faults on command. The request is counted, and for all but DROP and NOISE also carried out,
- * before its answer is spoilt: that is how it is when an answer is lost. */
+/* Faults on command. The request is counted in any case. STATUS, RATELIMIT, REDIRECT and NOISE
+ * refuse it; under all others it is carried out and its answer spoilt: that is how it is when an
+ * answer is lost. */
 #define SIMPROVIDER_FAULT_MAP(X)                                                                   \
     X(DELAY, "delay")       /* the answer comes after `number` ms */                               \
     X(HOLD, "hold")         /* ... or at simprovider_release */                                    \
