@@ -123,6 +123,7 @@ Test(fernet, age) {
         {SPEC_NOW_S - 60, 60, RC_OK},
         {SPEC_NOW_S - 61, 60, RC_NO_KEY_OPENS},
         {-1, 60, RC_NO_KEY_OPENS},
+        {INT64_MIN, 60, RC_NO_KEY_OPENS},
         {INT64_MAX, INT64_MAX, RC_OK},
         {INT64_MAX, 0, RC_OK}, /* no expiry */
         {0, 0, RC_OK},
@@ -209,6 +210,41 @@ Test(fernet, tampered) {
         cr_expect_eq(open_at(keys, slice_make(text, len + more), 0, 0), RC_NO_KEY_OPENS);
     }
     cr_expect_eq(open_at(keys, SLICE_NULL, 0, 0), RC_NO_KEY_OPENS);
+    fernet_keys_free(keys);
+    CHECK_LEAKS();
+}
+
+/* What becomes of a good token that is changed and then gets a right MAC again. */
+static enum rc open_changed(const struct fernet_keys *keys, unsigned char version,
+                            size_t ciphertext_bytes) {
+    unsigned char raw[B64_DECODED_MAX(sizeof SPEC_TOKEN) + HASH_MAX_BYTES];
+    char text[B64_BYTES(sizeof raw)];
+    size_t n = 0;
+    /* the first half of SPEC_KEY */
+    struct slice secret = SLICE("\x73\x0f\xf4\xc7\xaf\x3d\x46\x92\x3e\x8e\xd4\x51\xee\x81\x3c\x87");
+    struct hash_hmac_key *signing = hash_hmac_key_new(HASH_HS256, secret);
+    cr_assert(b64_decode(raw, &n, SLICE(SPEC_TOKEN)));
+    raw[0] = version;
+    n = 25 + ciphertext_bytes;
+    cr_assert_eq(hash_hmac(signing, slice_make(raw, n), raw + n), RC_OK);
+    size_t chars = b64_encode(text, slice_make(raw, n + HASH_SHA256_BYTES));
+    hash_hmac_key_free(signing);
+    return open_at(keys, slice_make(text, chars), 0, 0);
+}
+
+/* A MAC by the right key over what is no token: another version, half a block, nothing inside. */
+Test(fernet, authentic_but_wrong) {
+    static const size_t wrong_bytes[] = {0, 8, 15, 17, 24, 31};
+    struct fernet_keys *keys = parse(SPEC_KEY);
+    cr_assert_eq(open_changed(keys, 0x80, 16), RC_OK);
+    for (unsigned version = 0; version < 256; version++) {
+        enum rc rc = open_changed(keys, (unsigned char)version, 16);
+        cr_expect_eq(rc, version == 0x80 ? RC_OK : RC_NO_KEY_OPENS, "version %u", version);
+    }
+    for (size_t i = 0; i < sizeof wrong_bytes / sizeof wrong_bytes[0]; i++) {
+        cr_expect_eq(open_changed(keys, 0x80, wrong_bytes[i]), RC_NO_KEY_OPENS, "%zu bytes",
+                     wrong_bytes[i]);
+    }
     fernet_keys_free(keys);
     CHECK_LEAKS();
 }
@@ -381,6 +417,11 @@ Test(fernet, shape) {
         {SLICE(
              "gAAAAAAdwJ6xAAECAwQFBgcICQoLDA0OD3HkMATM5lFqGaerZ-fWPOm73QeoCk9uGib28Xe5vz6oxq5nmxbx"
              "_v7mrfyudzUm"),
+         false},
+        /* a character that stands for no byte: 105 bytes and six bits */
+        {SLICE(
+             "gAAAAAAdwJ6wAAECAwQFBgcICQoLDA0ODy021cpGVWKZ_eEwCGM4BLLF_5CV9dOPmrhuVUPgJobwOz7JcbmrR"
+             "64jVmpU4IwqDAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"),
          false},
         /* white space, another alphabet */
         {SLICE(SPEC_TOKEN "\n"), false},

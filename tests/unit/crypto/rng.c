@@ -45,6 +45,21 @@ Test(rng, sizes) {
     rng_fini(&rng);
 }
 
+/* One byte short of what is left: a new block, not a byte past the old one. */
+Test(rng, end_of_a_block) {
+    static unsigned char out[sizeof((struct rng *)0)->block];
+    struct rng rng;
+    rng_init(&rng);
+    for (size_t first = 1; first < sizeof out; first++) {
+        size_t rest = sizeof out - first;
+        rng.left = 0;
+        cr_assert_eq(rng_bytes(&rng, out, first), RC_OK);
+        cr_assert_eq(rng_bytes(&rng, out, rest + 1), RC_OK);
+        cr_assert_eq(rng.left, sizeof out - rest - 1, "after %zu", first);
+    }
+    rng_fini(&rng);
+}
+
 Test(rng, two_of_them_differ) {
     unsigned char a[32];
     unsigned char b[32];
