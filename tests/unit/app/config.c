@@ -395,7 +395,7 @@ Test(config, says_exactly_what_is_wrong_with_a_fernet_key) {
          "end is missing"},
         {"AUDIBLE_TOKEN_ENCRYPTION_KEY=cw_0x689", "44"},
         {"AUDIBLE_TOKEN_ENCRYPTION_KEY=" GOOD_KEY ",cw_0x689", "2"},
-        {"AUDIBLE_TOKEN_ENCRYPTION_KEY=cw+0x689RpI/jtRR7oE8h/eQsKImvJapLeSbXpwF4e4=", "character"},
+        {"AUDIBLE_TOKEN_ENCRYPTION_KEY=cw+0x689RpI/jtRR7oE8h/eQsKImvJapLeSbXpwF4e4=", "base64url"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         assert_refused(READ(cases[i].value), "AUDIBLE_TOKEN_ENCRYPTION_KEY", cases[i].says,
