@@ -1,0 +1,21 @@
+-- SPDX-License-Identifier: MIT
+-- One script for every contestant: the requests of a scenario, one after the other, each with the
+-- token of another user. Arguments after "--": the scenario's method, path, body, and token file.
+local requests = {}
+local at = 0
+
+function init(args)
+    local method, path, body, tokens = args[1], args[2], args[3], args[4]
+    for token in io.lines(tokens) do
+        local headers = { ["Authorization"] = "Bearer " .. token }
+        if body ~= "" then
+            headers["Content-Type"] = "application/json"
+        end
+        requests[#requests + 1] = wrk.format(method, path, headers, body ~= "" and body or nil)
+    end
+end
+
+function request()
+    at = at % #requests + 1
+    return requests[at]
+end
