@@ -72,7 +72,7 @@ Test(link, the_authorization_url_and_pkce) {
     char state[2048];
     char challenge[2048];
     char method[2048];
-    char expected[4096];
+    char expected[8192];
     char earlier[2048] = "";
     platform_start(&p, (const char *const[]){"AUDIBLE_ALLOWED_REDIRECT_URIS=https://a.example/x,"
                                              "app.example:/back",
