@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <uv.h>
 
 #include "app/app.h"
 #include "app/command_healthcheck.h"
@@ -12,8 +13,12 @@
 #include "app/config.h"
 #include "app/config_text.h"
 #include "base/buf.h"
+#include "base/json.h"
 #include "crypto/fernet.h"
 #include "crypto/hash.h"
+#include "http/parse.h"
+#include "io/upstream_url.h"
+#include "store/accounts_backend.h"
 
 enum { TEXT_BYTES_MAX = 256 * 1024 };
 
@@ -151,8 +156,27 @@ static int print_markdown(void) {
 
 static int print_version(void) {
     struct buf text;
+    char crypto_version[HASH_VERSION_BYTES];
     buf_init(&text, TEXT_BYTES_MAX);
+    hash_library_version(crypto_version);
     BUF_LIT(&text, "latchkey " LATCHKEY_VERSION "\n");
+    const struct {
+        const char *name;
+        const char *version;
+    } libraries[] = {
+        {"libuv", uv_version_string()},
+        {"llhttp", http_parse_library_version()},
+        {"mbedTLS", crypto_version},
+        {"jansson", json_library_version()},
+        {"SQLite", accounts_sqlite_library_version()},
+        {"curl", upstream_url_library_version()},
+    };
+    for (size_t i = 0; i < sizeof libraries / sizeof libraries[0]; i++) {
+        buf_append(&text, slice_str(libraries[i].name));
+        buf_append_char(&text, ' ');
+        buf_append(&text, slice_str(libraries[i].version));
+        buf_append_char(&text, '\n');
+    }
     return print_text(&text);
 }
 

@@ -83,3 +83,7 @@ bool json_to_bool(const struct json *value, bool *out) {
     *out = json_boolean_value(inner(value));
     return true;
 }
+
+const char *json_library_version(void) {
+    return jansson_version_str();
+}

@@ -41,3 +41,6 @@ bool json_to_slice(const struct json *value, struct slice *out);
 bool json_to_i64(const struct json *value, int64_t *out);   /* integers only */
 bool json_to_double(const struct json *value, double *out); /* integers and reals */
 bool json_to_bool(const struct json *value, bool *out);
+
+/* Of the JSON library that runs ("2.14"). */
+const char *json_library_version(void);

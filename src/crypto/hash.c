@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "crypto/hash.h"
 
+#include <mbedtls/version.h>
 #include <psa/crypto.h>
 #include <string.h>
 
@@ -136,4 +137,8 @@ enum rc hash_hmac(const struct hash_hmac_key *key, struct slice message,
     }
     mem_wipe(inner, sizeof inner);
     return status == PSA_SUCCESS ? RC_OK : RC_CRYPTO;
+}
+
+void hash_library_version(char out[HASH_VERSION_BYTES]) {
+    mbedtls_version_get_string(out);
 }

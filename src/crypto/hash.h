@@ -27,3 +27,7 @@ void hash_hmac_key_free(struct hash_hmac_key *key);
 size_t hash_hmac_bytes(enum hash_hmac_alg alg); /* 32, 48, 64 */
 enum rc hash_hmac(const struct hash_hmac_key *key, struct slice message,
                   unsigned char out[HASH_MAX_BYTES]);
+
+/* Of the crypto library that runs ("2.28.3"). */
+enum { HASH_VERSION_BYTES = 16 };
+void hash_library_version(char out[HASH_VERSION_BYTES]);

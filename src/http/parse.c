@@ -389,3 +389,10 @@ int http_parse_body(struct http_parse *parse, struct slice bytes, struct buf *bo
     }
     return error == HPE_OK && parse->is_complete == *done ? OK : BAD_REQUEST;
 }
+
+#define TEXT_OF(macro) #macro
+#define VERSION_TEXT(major, minor, patch) TEXT_OF(major) "." TEXT_OF(minor) "." TEXT_OF(patch)
+
+const char *http_parse_library_version(void) {
+    return VERSION_TEXT(LLHTTP_VERSION_MAJOR, LLHTTP_VERSION_MINOR, LLHTTP_VERSION_PATCH);
+}

@@ -25,3 +25,6 @@ int http_parse_head(struct http_parse *parse, struct slice head, struct http_req
  * the buffer's cap. */
 int http_parse_body(struct http_parse *parse, struct slice bytes, struct buf *body, size_t *used,
                     bool *done);
+
+/* Of the parser that this was compiled with ("8.1.0"). */
+const char *http_parse_library_version(void);

@@ -57,3 +57,7 @@ enum rc upstream_url_read(const char *text, struct upstream_url *out) {
     curl_url_cleanup(url);
     return rc;
 }
+
+const char *upstream_url_library_version(void) {
+    return curl_version();
+}

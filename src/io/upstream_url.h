@@ -18,3 +18,6 @@ struct upstream_url {
 
 /* RC_MALFORMED where it is no absolute URL of a host. `text` is NUL-terminated. */
 enum rc upstream_url_read(const char *text, struct upstream_url *out);
+
+/* Of libcurl and what it was built on ("libcurl/7.88.1 OpenSSL/3.0.19 …"). */
+const char *upstream_url_library_version(void);

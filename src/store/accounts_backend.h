@@ -74,3 +74,6 @@ enum { ACCOUNTS_PROBLEM_BYTES = 256 };
  * own, reads on another. RC_USAGE or RC_IO with a sentence in `problem`. */
 enum rc accounts_sqlite_open(struct loop *loop, const char *path, struct accounts_backend **out,
                              char problem[ACCOUNTS_PROBLEM_BYTES]);
+
+/* Of the SQLite library that runs ("3.40.1"). */
+const char *accounts_sqlite_library_version(void);

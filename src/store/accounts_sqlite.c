@@ -269,3 +269,7 @@ enum rc accounts_sqlite_open(struct loop *loop, const char *path, struct account
     }
     return rc;
 }
+
+const char *accounts_sqlite_library_version(void) {
+    return sqlite3_libversion();
+}
