@@ -188,7 +188,7 @@ int http_guard_head(struct http_guard_head *guard, struct slice bytes, size_t *l
         if (status != OK) {
             return status;
         }
-        if (guard->lines++ == LIMIT_HEADERS) {
+        if (guard->lines++ > LIMIT_HEADERS) { /* the first is the request line */
             return HEAD_TOO_LARGE;
         }
     }
