@@ -43,7 +43,7 @@ static bool grow(struct buf *buf, size_t wanted) {
     if (at == NULL) {
         return false;
     }
-    if (buf->len > 0) {
+    if (buf->at != NULL) {
         memcpy(at, buf->at, buf->len);
     }
     if (buf->arena == NULL && buf->at != NULL) {

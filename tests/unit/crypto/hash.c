@@ -132,10 +132,10 @@ static const struct {
 Test(hash, rfc4231_vectors) {
     cr_assert_eq(hash_init(), RC_OK);
     for (size_t i = 0; i < sizeof vectors / sizeof vectors[0]; i++) {
-        char key[131];
+        unsigned char key[131];
         for (size_t k = 0; k < vectors[i].key_bytes; k++) {
             int byte = vectors[i].key_byte < 0 ? (int)k + 1 : vectors[i].key_byte;
-            key[k] = vectors[i].key != NULL ? vectors[i].key[k] : (char)byte;
+            key[k] = (unsigned char)(vectors[i].key != NULL ? vectors[i].key[k] : byte);
         }
         for (int alg = HASH_HS256; alg <= HASH_HS512; alg++) {
             unsigned char mac[HASH_MAX_BYTES];

@@ -398,7 +398,8 @@ Test(jwt, huge) {
         struct buf token;
         int head = snprintf(claims, sizeof claims, "{" GOOD_CLAIMS ",\"x\":\"");
         memset(claims + head, 'x', n - (size_t)head);
-        memcpy(claims + n - 2, "\"}", 2);
+        claims[n - 2] = '"';
+        claims[n - 1] = '}';
         compose(&token, &key, SLICE(HS256_HEADER), slice_make(claims, n));
         bool fits = token.len <= LIMIT_JWT_BYTES;
         cr_expect_str_eq(verify(buf_slice(&token), &key, &rules), fits ? "none" : "malformed",
