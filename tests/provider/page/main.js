@@ -69,6 +69,8 @@ function showPerson() {
   const person = words.people.find((one) => one.user === session.user);
   at('who-initial').textContent = person.name[0];
   at('who-name').textContent = person.name;
+  at('membership-name').textContent = person.plan;
+  at('membership-about').textContent = person.includes;
   at('home-title').textContent = `Good to see you, ${person.name}.`;
 }
 

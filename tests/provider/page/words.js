@@ -2,10 +2,34 @@
 // What the page says. Latchkey answers in codes; people are told in sentences.
 
 export const people = [
-  { user: 'premium', name: 'Ines', plan: 'Premium', about: 'Listens on the train' },
-  { user: 'family', name: 'Omar', plan: 'Family', about: 'Shares a plan with three readers' },
-  { user: 'basic', name: 'Noor', plan: 'Basic', about: 'Is just looking around' },
-  { user: 'admin', name: 'Sam', plan: 'Staff', about: 'Looks after Marlow' },
+  {
+    user: 'premium',
+    name: 'Ines',
+    plan: 'Premium',
+    about: 'Listens on the train',
+    includes: 'Your own shelf, and your audiobook account connected to it.',
+  },
+  {
+    user: 'family',
+    name: 'Omar',
+    plan: 'Family',
+    about: 'Shares a plan with three readers',
+    includes: 'A shelf for each of you, and each with an audiobook account of their own.',
+  },
+  {
+    user: 'basic',
+    name: 'Noor',
+    plan: 'Basic',
+    about: 'Is just looking around',
+    includes: 'A shelf for your reading. Audiobook accounts come with Premium and Family.',
+  },
+  {
+    user: 'admin',
+    name: 'Sam',
+    plan: 'Staff',
+    about: 'Looks after Marlow',
+    includes: 'Everything that members have, to see what they see.',
+  },
 ];
 
 const sentences = {
