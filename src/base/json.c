@@ -48,6 +48,11 @@ size_t json_length(const struct json *value) {
     return json_array_size(inner(value));
 }
 
+bool json_is_empty(const struct json *value) {
+    return (json_is_array(inner(value)) && json_array_size(inner(value)) == 0) ||
+           (json_is_object(inner(value)) && json_object_size(inner(value)) == 0);
+}
+
 const struct json *json_at(const struct json *value, size_t index) {
     return (const struct json *)json_array_get(inner(value), index);
 }

@@ -34,6 +34,7 @@ enum json_kind json_kind_of(const struct json *value); /* JSON_KIND_NULL for NUL
 /* The member of an object, NULL where absent or `value` isn't an object. */
 const struct json *json_member(const struct json *value, const char *name);
 size_t json_length(const struct json *value); /* of an array; 0 otherwise */
+bool json_is_empty(const struct json *value); /* true for {} and [] only */
 const struct json *json_at(const struct json *value, size_t index);
 
 /* False where the value (NULL too) is of another kind. */

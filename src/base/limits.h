@@ -18,7 +18,7 @@ enum {
     LIMIT_LINGER_BYTES = 1024 * 1024, /* dropped after the last reply */
     LIMIT_DRAIN_GRACE_MS = 500,       /* for a request that is on its way when the drain starts */
     LIMIT_METHOD_BYTES = 32,
-    LIMIT_CHUNK_EXTRA_BYTES = 8 * 1024, /* extensions and trailers of one chunked body */
+    LIMIT_CHUNK_EXTRA_BYTES = 8 * 1024,   /* extensions and trailers of one chunked body */
     LIMIT_REPLY_BUFFER_BYTES = 64 * 1024, /* one, shared by all connections of a server */
     LIMIT_LISTENERS = 8,
     LIMIT_SPARE_CONNECTIONS = 1024, /* kept for the next clients */
@@ -42,6 +42,16 @@ enum {
     /* towards the provider */
     LIMIT_TOKEN_ANSWER_BYTES = 256 * 1024,
     LIMIT_LIBRARY_ANSWER_BYTES = 16 * 1024 * 1024,
+    LIMIT_SEARCH_ANSWER_BYTES = 8 * 1024 * 1024,
+    LIMIT_DETAILS_ANSWER_BYTES = 1024 * 1024,
+    LIMIT_BOOKS_BYTES = 16 * 1024 * 1024, /* what is made of an answer */
+    LIMIT_BOOK_ASIN_BYTES = 32,
+    LIMIT_BOOK_TEXT_BYTES = 1024, /* a title, a name */
+    LIMIT_BOOK_DESCRIPTION_BYTES = 32 * 1024,
+    LIMIT_PARSED_INLINE_BYTES = 16 * 1024, /* a larger body goes to the FAST lane */
+    LIMIT_CALL_URL_BYTES = 32 * 1024,
+    LIMIT_CALL_LEFT_MIN_MS = 50,      /* with less until the deadline nothing is sent */
+    LIMIT_BREAKER_PATIENCE_MS = 1000, /* a timeout of less says nothing about the provider */
     LIMIT_UPSTREAM_QUEUE = 10000,
     LIMIT_UPSTREAM_HEAD_BYTES = 64 * 1024, /* all header lines of an answer */
 

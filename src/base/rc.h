@@ -36,6 +36,7 @@
     X(ACCESS_DENIED, "the user refused at the provider")                                           \
     X(CODE_REFUSED, "the provider refused the code")                                               \
     X(GRANT_REFUSED, "the provider refused the refresh token")                                     \
+    X(TOKEN_REFUSED, "the provider refused the access token")                                      \
     X(PROVIDER_UNAVAILABLE, "the provider did not give a usable answer")                           \
     X(STORAGE_UNAVAILABLE, "a store did not do what the answer needs")                             \
     X(OVERLOADED, "too much to do")                                                                \
