@@ -351,7 +351,9 @@ static void fill_provider(struct app *app) {
         .allowed_redirect_uris = config->allowed_redirect_uris.at,
         .allowed_redirect_uri_count = config->allowed_redirect_uris.count,
         .names = &provider_audible,
+        .loop = &app->loop,
         .upstream = app->upstream,
+        .work = app->work,
         .metrics = &app->metrics,
         .log = app->log,
     };
