@@ -121,7 +121,6 @@ static void on_stored(struct accounts_op *store) {
         finish(flow, RC_STORAGE_UNAVAILABLE);
         return;
     }
-    metrics_add(linker->metrics, METRIC_LINKS, 1);
     LOG(linker->log, LOG_INFO, "account_connected", flow->request_id,
         log_text("user_id", flow->user_id), log_text("audible_user_id", flow->audible_user_id));
     finish(flow, RC_OK);

@@ -39,7 +39,6 @@ static void on_removed(struct accounts_op *remove) {
     struct disconnect *flow = LIST_ENTRY(remove, struct disconnect, remove);
     flow->rc = read_removed(remove->rc);
     if (flow->rc == RC_OK) {
-        metrics_add(flow->linker->metrics, METRIC_UNLINKS, 1);
         log_removed(flow);
     }
     flow->done(flow);
