@@ -434,9 +434,6 @@ static void log_listening(struct app *app, struct slice address, int port) {
 
 static enum rc build_listeners(struct app *app) {
     const struct config_list *addresses = &app->config->listen;
-    if (addresses->count > LIMIT_LISTENERS) {
-        return fail(app, RC_USAGE, "LATCHKEY_LISTEN: has more than %d addresses", LIMIT_LISTENERS);
-    }
     for (size_t i = 0; i < addresses->count; i++) {
         char problem[STREAM_PROBLEM_BYTES];
         enum rc rc = http_server_listen(app->server, addresses->at[i], &app->ports[i], problem);

@@ -313,9 +313,10 @@ static size_t count_items(struct slice text) {
 static bool parse_list(struct config_value *value) {
     struct config_list *list = value->field;
     size_t count = count_items(value->text);
+    size_t count_max = value->var->type == CONFIG_LISTENS ? LIMIT_LISTENERS : LIST_MAX;
     struct slice *at = arena_alloc(value->memory, count * sizeof *at);
-    if (count > LIST_MAX || at == NULL) {
-        return fail(value, "has too many entries; at most %d", LIST_MAX);
+    if (count > count_max || at == NULL) {
+        return fail(value, "has too many entries; at most %zu", count_max);
     }
     struct slice rest = value->text;
     struct slice item;
