@@ -396,6 +396,19 @@ failed:
     return -error;
 }
 
+static void close_files(struct stream_listener *listener) {
+    close(listener->fd);
+    listener->fd = -1;
+    if (listener->reserve_fd >= 0) {
+        close(listener->reserve_fd);
+    }
+    if (listener->unix_path != NULL) {
+        unlink(listener->unix_path);
+        mem_free(listener->unix_path);
+        listener->unix_path = NULL;
+    }
+}
+
 enum rc stream_listen(struct loop *loop, struct stream_listener *listener, struct slice address,
                       const struct stream_listener_events *events, void *owner,
                       char problem[STREAM_PROBLEM_BYTES]) {
@@ -421,8 +434,12 @@ enum rc stream_listen(struct loop *loop, struct stream_listener *listener, struc
     if (parsed.any.sa_family == AF_UNIX) {
         listener->unix_path = mem_strdup(slice_str(parsed.local.sun_path));
     }
-    if (uv_poll_init(&loop->uv, &listener->poll, fd) != 0) {
-        abort(); /* a listening socket can always be polled */
+    int failed = uv_poll_init(&loop->uv, &listener->poll, fd);
+    if (failed != 0) {
+        snprintf(problem, STREAM_PROBLEM_BYTES, "cannot listen on %.*s: %s",
+                 SLICE_ARGS(slice_head(address, 150)), uv_strerror(failed));
+        close_files(listener);
+        return RC_IO;
     }
     listener->poll.data = listener;
     loop_timer_init(loop, &listener->pause);
@@ -461,14 +478,5 @@ void stream_listener_close(struct stream_listener *listener) {
     accept_batch(listener, LISTEN_BACKLOG);
     uv_close((uv_handle_t *)&listener->poll, on_poll_closed);
     loop_timer_close(&listener->pause, on_pause_closed);
-    close(listener->fd);
-    listener->fd = -1;
-    if (listener->reserve_fd >= 0) {
-        close(listener->reserve_fd);
-    }
-    if (listener->unix_path != NULL) {
-        unlink(listener->unix_path);
-        mem_free(listener->unix_path);
-        listener->unix_path = NULL;
-    }
+    close_files(listener);
 }
