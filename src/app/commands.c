@@ -224,7 +224,7 @@ static int refuse_command(const char *name) {
 }
 
 int commands_run(int argc, char **argv, char *const *env) {
-    static char serve_name[] = "serve";
+    char serve_name[] = "serve";
     char *serve_argv[] = {serve_name, argc > 1 ? argv[1] : NULL, NULL};
     struct command_line line = {argc - 1, argv + 1, env};
     int (*print)(void);

@@ -192,6 +192,7 @@ static const struct {
     {"AUDIBLE_HTTP_TIMEOUT_SECONDS=301", "seconds from 0.1 to 300"},
     {"AUDIBLE_HTTP_TIMEOUT_SECONDS=30s", "\"30s\""},
     {"AUDIBLE_HTTP_TIMEOUT_SECONDS=1.2345", "seconds from 0.1 to 300"},
+    {"AUDIBLE_HTTP_TIMEOUT_SECONDS=1.0001", "seconds from 0.1 to 300"},
     {"AUDIBLE_HTTP_TIMEOUT_SECONDS=.5", "seconds from 0.1 to 300"},
     {"AUDIBLE_HTTP_TIMEOUT_SECONDS=5.", "seconds from 0.1 to 300"},
     {"AUDIBLE_HTTP_CONNECT_TIMEOUT_SECONDS=5", NULL},
