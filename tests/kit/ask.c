@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 #include "base/json.h"
+#include "kit/secrets.h"
 
 static void write_request(struct buf *out, struct ask ask) {
     buf_append(out, slice_str(ask.method != NULL ? ask.method : "GET"));
@@ -84,6 +85,7 @@ void ask_grant(int port, struct simprovider *sim, const char *token, struct ask_
     struct client_response response;
     struct simprovider_return back;
     char auth_url[4096];
+    char challenge[64];
     int status = ask(port,
                      (struct ask){.method = "POST",
                                   .path = "oauth/authorize",
@@ -92,11 +94,18 @@ void ask_grant(int port, struct simprovider *sim, const char *token, struct ask_
                      &response);
     cr_assert_eq(status, 200, "authorize: %d %.*s", status, SLICE_ARGS(response.body));
     ask_member(&response, "auth_url", auth_url, sizeof auth_url);
+    ask_member(&response, "code_challenge", challenge, sizeof challenge);
+    secrets_add_challenge(slice_str(challenge));
     keep_cookie(&response, out->cookie);
     client_response_fini(&response);
     cr_assert(simprovider_consent(sim, slice_str(auth_url), true, &back), "%s", back.error);
     snprintf(out->code, sizeof out->code, "%s", back.code);
     snprintf(out->state, sizeof out->state, "%.*s", (int)sizeof out->state - 1, back.state);
+    secrets_add("a code", slice_str(out->code), SECRETS_NOWHERE);
+    secrets_add("a state", slice_from(slice_str(out->state), STATE_SHOWN_BYTES),
+                SECRETS_NOT_IN_LOGS);
+    secrets_add("a flow cookie", slice_from(slice_str(out->cookie), strlen("latchkey-flow=")),
+                SECRETS_NOT_IN_LOGS);
 }
 
 int ask_callback(int port, const char *token, const struct ask_grant *grant,

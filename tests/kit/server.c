@@ -17,6 +17,7 @@
 #include "base/mem.h"
 #include "crypto/jwt.h"
 #include "kit/scratch.h"
+#include "kit/secrets.h"
 
 enum { SETTINGS_MAX = 96, SETTING_BYTES = 512, WAIT_MS = 5000, DAY_S = 24 * 3600 };
 
@@ -95,6 +96,16 @@ static void *run(void *arg) {
     return NULL;
 }
 
+static void add_secrets(void) {
+    cr_assert_eq(hash_init(), RC_OK);
+    secrets_add("SECRET_KEY", slice_str(KIT_SECRET_KEY), SECRETS_NOWHERE);
+    secrets_add("the encryption key", slice_str(KIT_FERNET_KEY), SECRETS_NOWHERE);
+    secrets_add("the client secret", slice_str(KIT_CLIENT_SECRET), SECRETS_NOWHERE);
+    secrets_add("an access token of the provider", SLICE("sima."), SECRETS_NOWHERE);
+    secrets_add("a refresh token of the provider", SLICE("simr/+"), SECRETS_NOWHERE);
+    secrets_add("a sealed token", SLICE("gAAAAA"), SECRETS_NOWHERE);
+}
+
 struct kit_server *kit_server_start(struct kit_server_opts opts) {
     struct kit_server *server = calloc(1, sizeof *server);
     server->folder_is_ours = opts.folder == NULL;
@@ -107,6 +118,7 @@ struct kit_server *kit_server_start(struct kit_server_opts opts) {
     server->log_fd = open(log_path.path, O_CREAT | O_TRUNC | O_RDWR | O_APPEND | O_CLOEXEC, 0600);
     cr_assert_geq(server->log_fd, 0, "%s", log_path.path);
     set_defaults(server, &opts);
+    add_secrets();
     notes_init(&server->notes);
     if (config_read(server->env, &server->notes, &server->config) != RC_OK) {
         fail_with_notes(&server->notes);
@@ -144,6 +156,7 @@ void kit_server_stop(struct kit_server *server) {
         app_stop(server->app);
     }
     join(server);
+    secrets_expect_none(slice_str(kit_server_logs(server)), "the logs", true);
     int code = server->code;
     config_free(server->config);
     notes_fini(&server->notes);
@@ -256,4 +269,5 @@ void kit_jwt(char out[KIT_JWT_BYTES], struct kit_jwt jwt) {
     cr_assert(buf_ok(&payload) && buf_ok(&token), "the token is too large");
     hash_hmac_key_free(key.hmac);
     out[token.len] = '\0';
+    secrets_add("a JWT", buf_slice(&token), SECRETS_NOWHERE);
 }
