@@ -65,7 +65,7 @@ static bool write_together(struct accounts_sqlite_db *db, struct list *ops) {
         good = apply(db, from_node(node));
     }
     good = good && commit(db);
-    if (!good && db->sqlite != NULL) {
+    if (!good) {
         accounts_sqlite_db_rollback(db);
     }
     return good;
@@ -74,9 +74,7 @@ static bool write_together(struct accounts_sqlite_db *db, struct list *ops) {
 static bool write_alone(struct accounts_sqlite_db *db, struct accounts_backend_op *op) {
     bool good = begin(db) && apply(db, op) && commit(db);
     if (!good) {
-        if (db->sqlite != NULL) {
-            accounts_sqlite_db_rollback(db);
-        }
+        accounts_sqlite_db_rollback(db);
         fail_op(op, db->cause);
     }
     return good;

@@ -283,18 +283,22 @@ void accounts_sqlite_db_close(struct accounts_sqlite_db *db) {
     db->sqlite = NULL;
 }
 
+/* The old connection goes only when the new one stands. Were none open in between, SQLite would
+ * read the log from the disk anew, and a transaction whose sync had failed could be found there
+ * whole: committed after all, although its callers were told that it was not. */
 bool accounts_sqlite_db_ready(struct accounts_sqlite_db *db) {
     char problem[ACCOUNTS_PROBLEM_BYTES];
+    struct accounts_sqlite_db fresh;
     if (!db->broken) {
         return true;
     }
-    accounts_sqlite_db_close(db);
-    db->broken = false;
-    if (open_connection(db, problem) != RC_OK) {
-        accounts_sqlite_db_close(db);
-        db->broken = true;
+    if (accounts_sqlite_db_open(&fresh, db->path, db->writes, problem) != RC_OK) {
+        db->cause = fresh.cause;
+        return false;
     }
-    return !db->broken;
+    accounts_sqlite_db_close(db);
+    *db = fresh;
+    return true;
 }
 
 bool accounts_sqlite_db_run(struct accounts_sqlite_db *db, enum accounts_sqlite_statement which) {
