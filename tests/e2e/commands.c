@@ -516,6 +516,8 @@ Test(commands, a_start_that_fails_says_why) {
     EXPECT(&settings, 1, "LATCHKEY_ACCOUNT_STORE: ", NULL, "serve");
     add(&settings, "LATCHKEY_ACCOUNT_STORE", "sqlite:/nonexistent/folder/latchkey.db");
     EXPECT(&settings, 1, "can't be made", NULL, "serve");
+    add(&settings, "LATCHKEY_UPSTREAM_CA_FILE", "/proc/self/status"); /* readable, and no PEM */
+    EXPECT(&settings, 1, "the CA file", NULL, "serve");
     close(fd);
     settings_fini(&settings);
     CHECK_LEAKS();
