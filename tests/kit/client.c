@@ -3,6 +3,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -24,6 +25,8 @@ static bool open_socket(struct client *client, const struct sockaddr *address, s
     *client = (struct client){.fd = socket(address->sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0)};
     buf_init(&client->got, CLIENT_ANSWER_MAX);
     client->closed = client->fd < 0 || connect(client->fd, address, length) != 0;
+    int one = 1; /* parts are sent as parts, at once; a unix socket does so anyway */
+    setsockopt(client->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
     return !client->closed;
 }
 
@@ -73,6 +76,16 @@ bool client_send(struct client *client, struct slice bytes) {
         bytes = slice_from(bytes, n > 0 ? (size_t)n : 0);
     }
     return true;
+}
+
+bool client_send_some(struct client *client, struct slice bytes, size_t *sent, int ms) {
+    struct slice rest = slice_from(bytes, *sent);
+    if (!wait_for(client, POLLOUT, now_ms() + ms)) {
+        return false;
+    }
+    ssize_t n = send(client->fd, rest.at, rest.len, MSG_NOSIGNAL | MSG_DONTWAIT);
+    *sent += n > 0 ? (size_t)n : 0;
+    return n > 0 || errno == EAGAIN;
 }
 
 void client_shutdown(struct client *client) {

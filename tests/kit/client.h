@@ -29,6 +29,10 @@ void client_fini(struct client *client);
 bool client_send(struct client *client, struct slice bytes);
 #define CLIENT_SEND(client, literal) client_send((client), SLICE(literal))
 
+/* Sends what the kernel takes of the bytes after the first `*sent`, and adds it; false when it
+ * takes nothing for `ms`. */
+bool client_send_some(struct client *client, struct slice bytes, size_t *sent, int ms);
+
 void client_shutdown(struct client *client); /* FIN; reading goes on */
 void client_reset(struct client *client);    /* RST; the client is of no use afterwards */
 
