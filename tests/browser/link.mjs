@@ -8,9 +8,10 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { createRequire } from 'node:module';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+
+import { freePort } from '../kit/programs.mjs';
 
 const require = createRequire(process.env.TEST_NODE_MODULES);
 const { chromium } = require('playwright-core');
@@ -18,15 +19,6 @@ const { chromium } = require('playwright-core');
 const WAIT_MS = 10_000;
 const DESKTOP = { width: 1280, height: 900 };
 const PHONE = { width: 390, height: 844 };
-
-async function freePort() {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address();
-  server.close();
-  await once(server, 'close');
-  return port;
-}
 
 /** Both programs, as `make run` starts them, on ports and in a folder of their own. */
 async function startRun() {
@@ -158,15 +150,6 @@ async function disconnect(page) {
 
 const stats = async () => (await fetch(`${run.platform}/sim/stats`)).json();
 
-/** Of what the page can't be asked for. */
-async function until(holds, what) {
-  const deadline = Date.now() + WAIT_MS;
-  while (!(await holds())) {
-    assert.ok(Date.now() < deadline, `never: ${what}`);
-    await new Promise((done) => setTimeout(done, 20));
-  }
-}
-
 async function fault(path, kind, value) {
   const body = JSON.stringify({ path, fault: kind, value, count: 1 });
   assert.equal((await fetch(`${run.platform}/sim/faults`, { method: 'POST', body })).status, 200);
@@ -285,10 +268,8 @@ await test('connect and disconnect', {}, async (page, context) => {
   await shoot(page, '5-disconnect');
   await button(page, 'Keep it connected').click();
   await says(pill(page), 'Connected');
-  const before = await stats();
   await disconnect(page);
   await says(notice(page), 'Sample Audiobooks is disconnected.');
-  await until(async () => (await stats()).revokes === before.revokes + 1, 'the provider hears');
 
   await button(page, 'Sign out').click();
   await button(page, 'Ines').waitFor();
