@@ -5,6 +5,8 @@
 
 #include "base/mem.h"
 
+enum { AGAIN_MS = 20 };
+
 /* One socket that libcurl wants watched. */
 struct poll {
     uv_poll_t uv;
@@ -32,11 +34,16 @@ static void reap(struct upstream_multi *multi) {
     multi->reaped(multi);
 }
 
-/* An error of the action is not ours to handle: what it broke is reaped as ended, or meets its
- * deadline. */
+static void on_timer(struct loop_timer *timer);
+
+/* Where libcurl fails as a whole, a socket's event comes again by itself, and its timeout is asked
+ * for again. In the end a transfer meets our deadline. */
 static void act(struct upstream_multi *multi, curl_socket_t socket, int events) {
     int running;
-    curl_multi_socket_action(multi->curl, socket, events, &running);
+    CURLMcode code = curl_multi_socket_action(multi->curl, socket, events, &running);
+    if (code != CURLM_OK && socket == CURL_SOCKET_TIMEOUT) {
+        loop_timer_start(&multi->timer, AGAIN_MS, 0, on_timer);
+    }
     reap(multi);
 }
 

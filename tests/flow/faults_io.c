@@ -18,7 +18,7 @@
  * lanes, and the end. Run again for each n with the n-th call to libuv or libcurl failing: whatever
  * it is, every operation completes once, nothing hangs, crashes or stays, and a call that is made
  * after it works. */
-enum { CALLS = 3, OPS = 4, ANSWER_BYTES = 4 * 1024 * 1024, TIMEOUT_MS = 400 };
+enum { CALLS = 3, OPS = 4, ANSWER_BYTES = 256 * 1024, TIMEOUT_MS = 400 };
 
 struct call {
     struct upstream_op op;
@@ -253,6 +253,31 @@ static void open_all(struct run *run) {
     run->opened = 1 + run->listens + (run->upstream != NULL) + (run->lane != NULL);
 }
 
+/* What keeps a call from starting, or from being watched, ends it at once rather than at its
+ * deadline. */
+static bool ends_at_once(const char *met) {
+    static const char *const names[] = {"uv_poll_init_socket", "curl_multi_assign",
+                                        "curl_multi_add_handle", "curl_easy_init",
+                                        "curl_easy_setopt"};
+    for (size_t i = 0; met != NULL && i < sizeof names / sizeof names[0]; i++) {
+        if (strcmp(met, names[i]) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void assert_called(const struct run *run, const char *what) {
+    bool at_once = ends_at_once(faults_met(FAULTS_UV)) || ends_at_once(faults_met(FAULTS_CURL));
+    for (size_t i = 0; i <= CALLS; i++) {
+        const struct call *call = &run->calls[i];
+        cr_assert_eq(call->done, run->upstream != NULL, "%s: call %zu", what, i);
+        cr_assert(!at_once || call->rc != RC_TIMEOUT, "%s: call %zu waited", what, i);
+    }
+    cr_assert(!run->must_work || run->calls[CALLS].rc == RC_OK, "%s: then %s", what,
+              rc_name(run->calls[CALLS].rc));
+}
+
 static void run_once(struct peer *peer, const char *what) {
     struct run *run = mem_calloc(1, sizeof *run);
     run->peer = peer;
@@ -272,11 +297,7 @@ static void run_once(struct peer *peer, const char *what) {
     for (size_t i = 0; i < OPS; i++) {
         cr_assert_eq(run->ops[i].done, run->ops[i].run != NULL, "%s: work %zu", what, i);
     }
-    for (size_t i = 0; i <= CALLS; i++) {
-        cr_assert_eq(run->calls[i].done, run->upstream != NULL, "%s: call %zu", what, i);
-    }
-    cr_assert(!run->must_work || run->calls[CALLS].rc == RC_OK, "%s: then %s", what,
-              rc_name(run->calls[CALLS].rc));
+    assert_called(run, what);
     cr_assert_eq(run->closed, run->opened, "%s: %d of %d closed", what, run->closed, run->opened);
     cr_assert_eq(loop_fini(&run->loop), RC_OK, "%s: a handle is open", what);
     mem_free(run);

@@ -4,6 +4,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdbool.h>
@@ -247,6 +248,8 @@ static void *accept_all(void *arg) {
         if (fd < 0 || peer->accepts == CONNECTIONS_MAX) {
             continue;
         }
+        int one = 1;
+        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
         struct connection *c = mem_calloc(1, sizeof *c);
         c->peer = peer;
         c->fd = fd;
