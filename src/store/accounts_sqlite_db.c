@@ -67,7 +67,11 @@ static const char *const statement_texts[ACCOUNTS_SQLITE_STATEMENTS] = {
         " connected_at_ms = excluded.connected_at_ms, synced_at_ms = excluded.synced_at_ms,"
         " sync_status = excluded.sync_status",
     [ACCOUNTS_SQLITE_SWAP] =
-        "UPDATE accounts SET (" COLUMNS ") = (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)"
+        "UPDATE accounts SET access_token = ?3, refresh_token = ?4, expires_at_ms = ?6"
+        " WHERE user_id = ?1 AND refresh_token IS ?10",
+    [ACCOUNTS_SQLITE_MARK] =
+        "UPDATE accounts SET last_sync_error = ?5, sync_status = ?9,"
+        " synced_at_ms = CASE ?8 WHEN 0 THEN synced_at_ms ELSE ?8 END"
         " WHERE user_id = ?1 AND refresh_token IS ?10",
     [ACCOUNTS_SQLITE_REMOVE] = "DELETE FROM accounts WHERE user_id = ?1 RETURNING " COLUMNS,
     [ACCOUNTS_SQLITE_PING] = "UPDATE pulse SET beats = beats + 1",
@@ -207,7 +211,7 @@ static enum rc check_schema(struct accounts_sqlite_db *db, bool *is_empty,
 
 /* Write-ahead logging is a property of the file, and is on before there is anything in it. */
 static enum rc set_up(struct accounts_sqlite_db *db, char problem[ACCOUNTS_PROBLEM_BYTES]) {
-    bool is_empty;
+    bool is_empty = false;
     enum rc rc = check_schema(db, &is_empty, problem);
     if (rc != RC_OK || !db->writes) {
         return rc == RC_OK && is_empty ? fail(problem, db->path, "is empty", "") : rc;
@@ -357,6 +361,10 @@ static int bind_row(sqlite3_stmt *statement, const struct accounts_row *row) {
     return code;
 }
 
+static bool is_fenced(enum accounts_sqlite_statement which) {
+    return which == ACCOUNTS_SQLITE_SWAP || which == ACCOUNTS_SQLITE_MARK;
+}
+
 static int bind_op(sqlite3_stmt *statement, const struct accounts_backend_op *op,
                    enum accounts_sqlite_statement which) {
     int code = SQLITE_OK;
@@ -365,10 +373,10 @@ static int bind_op(sqlite3_stmt *statement, const struct accounts_backend_op *op
         code = sqlite3_bind_text64(statement, USER_ID + 1, op->row.user_id.at, op->row.user_id.len,
                                    SQLITE_TRANSIENT, SQLITE_UTF8);
     }
-    if (code == SQLITE_OK && (which == ACCOUNTS_SQLITE_PUT || which == ACCOUNTS_SQLITE_SWAP)) {
+    if (code == SQLITE_OK && (which == ACCOUNTS_SQLITE_PUT || is_fenced(which))) {
         code = bind_row(statement, &op->row);
     }
-    if (code == SQLITE_OK && which == ACCOUNTS_SQLITE_SWAP) {
+    if (code == SQLITE_OK && is_fenced(which)) {
         code = bind_text(statement, FENCE_PARAMETER, op->fence);
     }
     return code;
@@ -452,7 +460,7 @@ static int step(struct accounts_sqlite_db *db, struct accounts_backend_op *op,
         op->rc = RC_OK;
         code = sqlite3_step(statement);
     }
-    if (code == SQLITE_DONE && which == ACCOUNTS_SQLITE_SWAP && sqlite3_changes(db->sqlite) == 0) {
+    if (code == SQLITE_DONE && is_fenced(which) && sqlite3_changes(db->sqlite) == 0) {
         code = tell_conflict(db, op);
     }
     return code;
