@@ -8,8 +8,8 @@
 
 enum {
     TEXTS_BYTES_MAX = 3 * 256, /* user id, the provider's user id, last_sync_error */
-    /* what Fernet makes of the longest tokens; plaintext is shorter */
-    ROW_BYTES_MAX = 2 * (LIMIT_TOKEN_BYTES * 4 / 3 + 256) + TEXTS_BYTES_MAX,
+    /* two of the longest tokens as Fernet makes them, and one more as a fence */
+    ROW_BYTES_MAX = 3 * (LIMIT_TOKEN_BYTES * 4 / 3 + 256) + TEXTS_BYTES_MAX,
 };
 
 struct accounts {
@@ -110,7 +110,11 @@ static bool start(struct accounts *accounts, struct accounts_op *op, enum accoun
     return true;
 }
 
-static const char *const kind_names[] = {"link", "get", "open", "remove", "ping"};
+static const char *const kind_names[] = {
+    [ACCOUNTS_LINK] = "link", [ACCOUNTS_GET] = "get",   [ACCOUNTS_OPEN] = "open",
+    [ACCOUNTS_SWAP] = "swap", [ACCOUNTS_MARK] = "mark", [ACCOUNTS_REMOVE] = "remove",
+    [ACCOUNTS_PING] = "ping",
+};
 
 static void note_failure(struct accounts_op *op, const char *cause) {
     const struct accounts_opts *opts = &op->accounts->opts;
@@ -129,10 +133,11 @@ static void show(struct accounts_op *op, bool connected) {
         op->view.synced_ms = row->synced_ms;
         op->view.last_sync_error = row->last_sync_error;
         op->expires_ms = row->expires_ms;
+        op->sync_status = row->sync_status;
     }
 }
 
-/* -- link: seal both tokens, then store -- */
+/* -- link and swap: seal both tokens, then store -- */
 
 static enum rc seal(struct accounts_op *op) {
     const struct fernet_keys *keys = op->accounts->opts.keys;
@@ -159,6 +164,16 @@ static void run_seal(struct work_op *work) {
     op->rc = seal(op);
 }
 
+static void note_plain(struct accounts_op *op) {
+    const struct accounts_opts *opts = &op->accounts->opts;
+    if (!op->sealed) {
+        metrics_add(opts->metrics, METRIC_TOKENS_STORED_PLAIN,
+                    slice_is_null(op->backend.row.refresh_token) ? 1 : 2);
+        LOG(opts->log, LOG_WARNING, "token_stored_plain", op->request_id,
+            log_text("user_id", op->user_id));
+    }
+}
+
 static void on_put(struct accounts_backend_op *backend) {
     struct accounts_op *op = from_backend(backend);
     const struct accounts_opts *opts = &op->accounts->opts;
@@ -173,21 +188,50 @@ static void on_put(struct accounts_backend_op *backend) {
         return;
     }
     metrics_add(opts->metrics, METRIC_LINKS, 1);
-    if (!op->sealed) {
-        metrics_add(opts->metrics, METRIC_TOKENS_STORED_PLAIN,
-                    slice_is_null(backend->row.refresh_token) ? 1 : 2);
-        LOG(opts->log, LOG_WARNING, "token_stored_plain", op->request_id,
-            log_text("user_id", op->user_id));
-    }
+    note_plain(op);
     finish(op, RC_OK);
 }
 
-static void store(struct accounts_op *op) {
+static void put(struct accounts_op *op) {
     if (op->accounts->cache != NULL) {
         accounts_cache_write_start(op->accounts->cache, op->user_id);
     }
     op->backend.done = on_put;
     op->backend.backend->ops->put(op->backend.backend, &op->backend);
+}
+
+static enum rc fenced_rc(struct accounts_op *op) {
+    enum rc rc = op->backend.rc;
+    if (rc == RC_OK || rc == RC_CONFLICT || rc == RC_ABSENT) {
+        return rc;
+    }
+    note_failure(op, op->backend.cause);
+    return RC_STORAGE_UNAVAILABLE;
+}
+
+/* Nothing that the cache shows has changed. */
+static void on_swapped(struct accounts_backend_op *backend) {
+    struct accounts_op *op = from_backend(backend);
+    enum rc rc = fenced_rc(op);
+    if (rc == RC_OK) {
+        op->sealed_refresh = backend->row.refresh_token;
+        op->expires_ms = backend->row.expires_ms;
+        note_plain(op);
+    }
+    finish(op, rc);
+}
+
+static void swap(struct accounts_op *op) {
+    op->backend.done = on_swapped;
+    op->backend.backend->ops->swap(op->backend.backend, &op->backend);
+}
+
+static void store(struct accounts_op *op) {
+    if (op->kind == ACCOUNTS_SWAP) {
+        swap(op);
+    } else {
+        put(op);
+    }
 }
 
 static void on_sealed(struct work_op *work, enum rc rc) {
@@ -202,6 +246,17 @@ static void on_sealed(struct work_op *work, enum rc rc) {
     }
     note_failure(op, rc_text(rc == RC_OK ? op->rc : rc));
     finish(op, RC_STORAGE_UNAVAILABLE);
+}
+
+static void seal_and_store(struct accounts_op *op, bool fits) {
+    if (!fits) {
+        note_failure(op, rc_text(RC_TOO_LARGE));
+        finish_later(op, RC_STORAGE_UNAVAILABLE);
+    } else if (op->accounts->opts.keys == NULL) {
+        store(op);
+    } else {
+        work_submit(op->accounts->opts.work, &op->work, run_seal, on_sealed);
+    }
 }
 
 static struct slice keep(struct buf *buf, struct slice text) {
@@ -241,14 +296,63 @@ void accounts_link(struct accounts *accounts, struct accounts_op *op,
     if (!start(accounts, op, ACCOUNTS_LINK, link->user_id, done)) {
         return;
     }
-    if (!keep_link(op, link)) {
+    seal_and_store(op, keep_link(op, link));
+}
+
+/* -- swap and mark: writes under the fence of what was read -- */
+
+static bool keep_tokens(struct accounts_op *op, const struct account_tokens *tokens) {
+    struct slice refresh = tokens->refresh_token.len > 0 ? tokens->refresh_token : SLICE_NULL;
+    if (tokens->access_token.len > LIMIT_TOKEN_BYTES || refresh.len > LIMIT_TOKEN_BYTES ||
+        buf_reserve(&op->tokens, tokens->access_token.len + refresh.len + tokens->fence.len + 1) ==
+            NULL) {
+        return false;
+    }
+    op->backend.row = (struct accounts_row){
+        .user_id = op->user_id,
+        .access_token = keep(&op->tokens, tokens->access_token),
+        .refresh_token = keep(&op->tokens, refresh),
+        .expires_ms = tokens->expires_ms,
+        .connected_ms = tokens->now_ms,
+    };
+    op->backend.fence = keep(&op->tokens, tokens->fence);
+    return true;
+}
+
+void accounts_swap(struct accounts *accounts, struct accounts_op *op,
+                   const struct account_tokens *tokens, void (*done)(struct accounts_op *op)) {
+    if (start(accounts, op, ACCOUNTS_SWAP, tokens->user_id, done)) {
+        seal_and_store(op, keep_tokens(op, tokens));
+    }
+}
+
+static void on_marked(struct accounts_backend_op *backend) {
+    struct accounts_op *op = from_backend(backend);
+    if (op->accounts->cache != NULL) {
+        accounts_cache_write_end(op->accounts->cache, op->user_id, NULL);
+    }
+    finish(op, fenced_rc(op));
+}
+
+void accounts_mark(struct accounts *accounts, struct accounts_op *op,
+                   const struct account_mark *mark, void (*done)(struct accounts_op *op)) {
+    if (!start(accounts, op, ACCOUNTS_MARK, mark->user_id, done)) {
+        return;
+    }
+    if (buf_reserve(&op->tokens, mark->fence.len + mark->last_sync_error.len + 1) == NULL) {
         note_failure(op, rc_text(RC_TOO_LARGE));
         finish_later(op, RC_STORAGE_UNAVAILABLE);
-    } else if (accounts->opts.keys == NULL) {
-        store(op);
-    } else {
-        work_submit(accounts->opts.work, &op->work, run_seal, on_sealed);
+        return;
     }
+    op->backend.fence = keep(&op->tokens, mark->fence);
+    op->backend.row.last_sync_error = keep(&op->tokens, mark->last_sync_error);
+    op->backend.row.synced_ms = mark->synced_ms;
+    op->backend.row.sync_status = mark->sync_status;
+    if (accounts->cache != NULL) {
+        accounts_cache_write_start(accounts->cache, op->user_id);
+    }
+    op->backend.done = on_marked;
+    op->backend.backend->ops->mark(op->backend.backend, &op->backend);
 }
 
 /* -- open: both tokens of a row that was read -- */

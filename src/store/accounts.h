@@ -59,16 +59,19 @@ struct account_link {
 struct accounts_op {
     void (*done)(struct accounts_op *op);
     struct slice request_id; /* for log lines; set by the caller before the call, may be null */
-    /* RC_OK; RC_ABSENT (get, open, remove: no account); RC_STORAGE_UNAVAILABLE (nothing changed, or
-       nothing can be said); RC_NO_KEY_OPENS (open, remove: a sealed token that no key opens; remove
-       has removed all the same) */
+    /* RC_OK; RC_ABSENT (get, open, swap, mark, remove: no account); RC_CONFLICT (swap, mark:
+       another refresh token is stored); RC_STORAGE_UNAVAILABLE (nothing changed, or nothing can be
+       said); RC_NO_KEY_OPENS (open, remove: a sealed token that no key opens; remove has removed
+       all the same) */
     enum rc rc;
     struct account_view view;
-    struct slice access_token;   /* open, remove: in plaintext */
-    struct slice refresh_token;  /* open, remove: in plaintext; null: none */
-    struct slice sealed_refresh; /* open: as stored, the fence of a later write */
+    struct slice access_token;  /* open, remove: in plaintext */
+    struct slice refresh_token; /* open, remove: in plaintext; null: none */
+    struct slice
+        sealed_refresh; /* open: as stored, the fence of a later write; swap: the new one */
     int64_t expires_ms;
-    bool sealed; /* link, remove: the stored tokens are (were) encrypted */
+    enum account_sync sync_status; /* open */
+    bool sealed; /* link, open, swap, remove: the stored tokens are (were) encrypted */
     /* the front's */
     struct accounts *accounts;
     struct accounts_backend_op backend;
@@ -81,6 +84,8 @@ struct accounts_op {
         ACCOUNTS_LINK,
         ACCOUNTS_GET,
         ACCOUNTS_OPEN,
+        ACCOUNTS_SWAP,
+        ACCOUNTS_MARK,
         ACCOUNTS_REMOVE,
         ACCOUNTS_PING
     } kind;
@@ -105,6 +110,35 @@ void accounts_get(struct accounts *accounts, struct accounts_op *op, struct slic
 /* The view and both tokens opened. */
 void accounts_open(struct accounts *accounts, struct accounts_op *op, struct slice user_id,
                    void (*done)(struct accounts_op *op));
+
+/* What a refresh brought. Borrowed until the call returns. */
+struct account_tokens {
+    struct slice user_id;
+    struct slice access_token;
+    struct slice refresh_token; /* null: none */
+    int64_t expires_ms;
+    int64_t now_ms;
+    struct slice fence; /* sealed_refresh of the open that it started from */
+};
+
+/* Stores them in place of what was opened, only where that is still what is stored: otherwise
+ * RC_CONFLICT, or RC_ABSENT. RC_OK means committed durably; sealed_refresh is then the new fence.
+ */
+void accounts_swap(struct accounts *accounts, struct accounts_op *op,
+                   const struct account_tokens *tokens, void (*done)(struct accounts_op *op));
+
+/* What became of a sync or a refresh. Borrowed until the call returns. */
+struct account_mark {
+    struct slice user_id;
+    struct slice fence;
+    int64_t synced_ms; /* 0: as it was */
+    enum account_sync sync_status;
+    struct slice last_sync_error; /* null: none */
+};
+
+/* Notes it, under the same fence. */
+void accounts_mark(struct accounts *accounts, struct accounts_op *op,
+                   const struct account_mark *mark, void (*done)(struct accounts_op *op));
 
 /* Deletes; what was there comes back with its tokens opened where they open. */
 void accounts_remove(struct accounts *accounts, struct accounts_op *op, struct slice user_id,

@@ -36,9 +36,9 @@ struct accounts_backend_op {
     void (*done)(struct accounts_backend_op *op);
     enum rc rc;              /* RC_OK, RC_ABSENT, RC_CONFLICT, RC_STORAGE_UNAVAILABLE */
     const char *cause;       /* static text, of RC_STORAGE_UNAVAILABLE; may be NULL */
-    struct accounts_row row; /* input of put and swap; result of get, remove and next */
-    struct slice fence; /* swap: the sealed refresh token that was read (null: there was none) */
-    struct buf bytes;   /* backs a result's slices; made and freed by the front */
+    struct accounts_row row; /* input of put, swap and mark; result of get, remove and next */
+    struct slice fence;      /* swap, mark: the stored refresh token that was read (null: none) */
+    struct buf bytes;        /* backs a result's slices; made and freed by the front */
     struct accounts_backend *backend;
     struct work_op work;
     int kind;
@@ -49,9 +49,11 @@ struct accounts_backend_ops {
     void (*get)(struct accounts_backend *backend, struct accounts_backend_op *op);
     /* insert or replace; RC_OK: committed durably */
     void (*put)(struct accounts_backend *backend, struct accounts_backend_op *op);
-    /* replaces the row only where its refresh token is still `fence`: RC_CONFLICT otherwise,
-       RC_ABSENT where it is gone */
+    /* replaces both tokens and expires_ms, only where the refresh token is still `fence`:
+       RC_CONFLICT otherwise, RC_ABSENT where the row is gone */
     void (*swap)(struct accounts_backend *backend, struct accounts_backend_op *op);
+    /* the same fence; replaces sync_status and last_sync_error, and synced_ms where it isn't 0 */
+    void (*mark)(struct accounts_backend *backend, struct accounts_backend_op *op);
     /* deletes and returns what was there */
     void (*remove)(struct accounts_backend *backend, struct accounts_backend_op *op);
     /* the first row with a user_id above op->row.user_id (byte order), RC_ABSENT at the end: a scan

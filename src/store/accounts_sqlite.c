@@ -145,6 +145,10 @@ static void swap(struct accounts_backend *backend, struct accounts_backend_op *o
     submit(from_backend(backend)->writer, op, ACCOUNTS_SQLITE_SWAP);
 }
 
+static void mark(struct accounts_backend *backend, struct accounts_backend_op *op) {
+    submit(from_backend(backend)->writer, op, ACCOUNTS_SQLITE_MARK);
+}
+
 static void remove_row(struct accounts_backend *backend, struct accounts_backend_op *op) {
     submit(from_backend(backend)->writer, op, ACCOUNTS_SQLITE_REMOVE);
 }
@@ -191,6 +195,7 @@ static const struct accounts_backend_ops backend_ops = {
     .get = get,
     .put = put,
     .swap = swap,
+    .mark = mark,
     .remove = remove_row,
     .next = next,
     .ping = ping,

@@ -69,10 +69,9 @@ static const char *const statement_texts[ACCOUNTS_SQLITE_STATEMENTS] = {
     [ACCOUNTS_SQLITE_SWAP] =
         "UPDATE accounts SET access_token = ?3, refresh_token = ?4, expires_at_ms = ?6"
         " WHERE user_id = ?1 AND refresh_token IS ?10",
-    [ACCOUNTS_SQLITE_MARK] =
-        "UPDATE accounts SET last_sync_error = ?5, sync_status = ?9,"
-        " synced_at_ms = CASE ?8 WHEN 0 THEN synced_at_ms ELSE ?8 END"
-        " WHERE user_id = ?1 AND refresh_token IS ?10",
+    [ACCOUNTS_SQLITE_MARK] = "UPDATE accounts SET last_sync_error = ?5, sync_status = ?9,"
+                             " synced_at_ms = CASE ?8 WHEN 0 THEN synced_at_ms ELSE ?8 END"
+                             " WHERE user_id = ?1 AND refresh_token IS ?10",
     [ACCOUNTS_SQLITE_REMOVE] = "DELETE FROM accounts WHERE user_id = ?1 RETURNING " COLUMNS,
     [ACCOUNTS_SQLITE_PING] = "UPDATE pulse SET beats = beats + 1",
 };
