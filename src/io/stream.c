@@ -254,9 +254,9 @@ static bool is_passing(int error) {
            error == EHOSTUNREACH || error == ENETUNREACH || error == ETIMEDOUT;
 }
 
-/* False where accepting can't go on now. */
+/* False where accepting can't go on now. The owner of what is accepted may close the listener. */
 static bool accept_batch(struct stream_listener *listener, int batch) {
-    for (int i = 0; i < batch; i++) {
+    for (int i = 0; i < batch && listener->fd >= 0; i++) {
         union address address = {0};
         socklen_t length = sizeof address;
         int fd = accept4(listener->fd, &address.any, &length, SOCK_NONBLOCK | SOCK_CLOEXEC);
@@ -286,7 +286,8 @@ static void on_pause_over(struct loop_timer *timer) {
 static void on_acceptable(uv_poll_t *poll, int status, int events) {
     struct stream_listener *listener = poll->data;
     (void)events;
-    if (status < 0 || !accept_batch(listener, ACCEPT_BATCH)) {
+    bool goes_on = status >= 0 && accept_batch(listener, ACCEPT_BATCH);
+    if (!goes_on && listener->fd >= 0) {
         uv_poll_stop(poll);
         loop_timer_start(&listener->pause, PAUSE_MS, 0, on_pause_over);
     }

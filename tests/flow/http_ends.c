@@ -2,6 +2,7 @@
 /* How the HTTP server's connections end: deadlines, clients that leave, the drain, caps, files
  * running out; and its listeners. */
 #include <criterion/criterion.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
@@ -425,39 +426,134 @@ static int64_t cpu_ms(void) {
 /* The process has no file left, for the server nor for anyone: what is open goes on, newcomers are
  * closed, the loop rests, and all is well once there are files again. */
 Test(http_ends, running_out_of_files) {
-    enum { WAITING = 20 };
+    enum { NEWCOMERS = 20 };
     struct httpd *httpd = httpd_start(HTTPD_OPTS);
     struct client known;
-    struct client newcomers[WAITING];
+    struct client newcomers[NEWCOMERS];
     cr_assert(client_connect(&known, httpd_port(httpd)));
     cr_assert_eq(ask(&known, GET("/ok")), 200);
-    /* their sockets are made before, connected after: connecting needs no further file */
+    for (int i = 0; i < NEWCOMERS; i++) { /* connecting will need no further file of ours */
+        newcomers[i] = (struct client){.fd = socket(AF_INET, SOCK_STREAM, 0)};
+    }
     struct rlimit before;
     cr_assert_eq(getrlimit(RLIMIT_NOFILE, &before), 0);
     int next = dup(0);
     close(next);
-    struct rlimit none = {.rlim_cur = (rlim_t)next + WAITING, .rlim_max = before.rlim_max};
+    struct rlimit none = {.rlim_cur = (rlim_t)next, .rlim_max = before.rlim_max};
     cr_assert_eq(setrlimit(RLIMIT_NOFILE, &none), 0);
-    for (int i = 0; i < WAITING; i++) {
-        /* the first take the place that the server would need for the last */
-        cr_assert(client_connect(&newcomers[i], httpd_port(httpd)) || i > 0, "client %d", i);
+    struct sockaddr_in address = {.sin_family = AF_INET,
+                                  .sin_port = htons((uint16_t)httpd_port(httpd)),
+                                  .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    for (int i = 0; i < NEWCOMERS; i++) {
+        int fd = newcomers[i].fd;
+        cr_assert_eq(connect(fd, (const struct sockaddr *)&address, sizeof address), 0);
+        char byte;
+        cr_assert_leq(read(fd, &byte, 1), 0, "newcomer %d", i);
+        cr_assert_eq(ask(&known, GET("/ok")), 200, "what is open goes on");
     }
-    cr_assert_eq(ask(&known, GET("/ok")), 200, "what is open goes on");
+    cr_assert_eq(httpd_metric(httpd, METRIC_CONNECTIONS_REFUSED), NEWCOMERS);
     int64_t used_ms = cpu_ms();
     cr_assert(client_is_silent(&known, 400));
     cr_assert_lt(cpu_ms() - used_ms, 200, "the loop spins");
-    cr_assert_gt(httpd_metric(httpd, METRIC_CONNECTIONS_REFUSED), 0);
-    cr_assert_eq(ask(&known, GET("/ok")), 200);
     cr_assert_eq(setrlimit(RLIMIT_NOFILE, &before), 0);
-    for (int i = 0; i < WAITING; i++) {
-        client_fini(&newcomers[i]);
-    }
     struct client fresh;
     cr_assert(client_connect(&fresh, httpd_port(httpd)));
     cr_assert_eq(ask(&fresh, GET("/ok")), 200);
     client_fini(&fresh);
     client_fini(&known);
+    for (int i = 0; i < NEWCOMERS; i++) {
+        close(newcomers[i].fd);
+    }
     stop(httpd);
+}
+
+/* Not even the reserve is left: accepting rests and comes back, and those who wait get their turn.
+ */
+struct rest {
+    struct loop loop;
+    struct stream_listener listener;
+    struct stream stream;
+    struct rlimit before;
+    struct loop_timer timer;
+    uv_prepare_t turns;
+    int turn_count;
+    int accepted;
+};
+
+static struct rest *rest_of(struct stream_listener *listener) {
+    return listener->owner;
+}
+
+static void on_stream_closed(struct stream *stream) {
+    stream->events = NULL;
+}
+
+static const struct stream_events rest_stream_events = {.closed = on_stream_closed};
+
+static struct stream *on_rest_accepting(struct stream_listener *listener) {
+    struct rest *rest = rest_of(listener);
+    rest->stream.events = &rest_stream_events;
+    rest->accepted++;
+    return &rest->stream;
+}
+
+static void on_rest_accepted(struct stream *stream) {
+    struct rest *rest = LIST_ENTRY(stream, struct rest, stream);
+    stream_close(stream);
+    stream_listener_close(&rest->listener);
+    loop_timer_close(&rest->timer, NULL);
+    uv_close((uv_handle_t *)&rest->turns, NULL);
+}
+
+static void on_rest_closed(struct stream_listener *listener) {
+    (void)listener;
+}
+
+static const struct stream_listener_events rest_events = {
+    .accepting = on_rest_accepting, .accepted = on_rest_accepted, .closed = on_rest_closed};
+
+static void on_files_again(struct loop_timer *timer) {
+    struct rest *rest = LIST_ENTRY(timer, struct rest, timer);
+    cr_assert_eq(rest->accepted, 0);
+    cr_assert_eq(setrlimit(RLIMIT_NOFILE, &rest->before), 0);
+}
+
+static void on_turn(uv_prepare_t *prepare) {
+    struct rest *rest = prepare->data;
+    rest->turn_count++;
+}
+
+Test(http_ends, running_out_of_the_last_file) {
+    struct clock clock = {0};
+    struct rest *rest = calloc(1, sizeof *rest);
+    char problem[STREAM_PROBLEM_BYTES];
+    cr_assert_eq(loop_init(&rest->loop, &clock), RC_OK);
+    cr_assert_eq(stream_listen(&rest->loop, &rest->listener, SLICE("127.0.0.1:0"), &rest_events,
+                               rest, problem),
+                 RC_OK);
+    struct client client;
+    cr_assert(client_connect(&client, stream_listener_port(&rest->listener)));
+    close(rest->listener.reserve_fd);
+    rest->listener.reserve_fd = -1;
+    int next = dup(0);
+    close(next);
+    getrlimit(RLIMIT_NOFILE, &rest->before);
+    struct rlimit none = {.rlim_cur = (rlim_t)next, .rlim_max = rest->before.rlim_max};
+    cr_assert_eq(setrlimit(RLIMIT_NOFILE, &none), 0);
+
+    loop_timer_init(&rest->loop, &rest->timer);
+    loop_timer_start(&rest->timer, 350, 0, on_files_again);
+    uv_prepare_init(&rest->loop.uv, &rest->turns);
+    rest->turns.data = rest;
+    uv_prepare_start(&rest->turns, on_turn);
+    loop_run(&rest->loop);
+    cr_assert_eq(rest->accepted, 1);
+    cr_assert_lt(rest->turn_count, 50, "%d turns: the loop spins", rest->turn_count);
+    cr_assert(client_is_closed(&client));
+    client_fini(&client);
+    cr_assert_eq(loop_fini(&rest->loop), RC_OK);
+    free(rest);
+    CHECK_LEAKS();
 }
 
 /* --------------------------------------------------------------------------------- listeners */
