@@ -38,13 +38,60 @@ enum { METRICS_PROVIDER_OUTCOME_COUNT = 12 };
       "calls to the provider; 4xx without 429")
 #define METRICS_PROVIDER_CALLS(X, E, e) METRICS_PROVIDER_OUTCOMES(METRICS_PROVIDER_CALL, X, E, e)
 
+/* What came of the refreshes of access tokens that were asked for. */
+#define METRICS_REFRESH(X, id, text)                                                               \
+    X(REFRESH_##id, "latchkey_refreshes_total{outcome=\"" text "\"}", "counter",                   \
+      "access tokens refreshed, or not; shared: by another request's refresh")
+#define METRICS_REFRESHES(X)                                                                       \
+    METRICS_REFRESH(X, OK, "ok")                                                                   \
+    METRICS_REFRESH(X, GRANT_REFUSED, "grant_refused")                                             \
+    METRICS_REFRESH(X, UNAVAILABLE, "unavailable")                                                 \
+    METRICS_REFRESH(X, OPERATOR, "operator")                                                       \
+    METRICS_REFRESH(X, SHARED, "shared")                                                           \
+    METRICS_REFRESH(X, STORAGE, "storage")
+
+/* Which key of AUDIBLE_TOKEN_ENCRYPTION_KEY a stored token was opened with: METRIC_TOKENS_OPENED_1
+ * + its position, at most METRICS_KEY_POSITIONS - 1. What was in plaintext counts as
+ * TOKENS_READ_PLAIN. */
+#define METRICS_OPENED(X, id, text)                                                                \
+    X(TOKENS_OPENED_##id, "latchkey_tokens_opened_total{key=\"" text "\"}", "counter",             \
+      "stored tokens opened, by the position of their key in the list")
+#define METRICS_TOKENS_OPENED(X)                                                                   \
+    METRICS_OPENED(X, 1, "1")                                                                      \
+    METRICS_OPENED(X, 2, "2")                                                                      \
+    METRICS_OPENED(X, 3, "3")                                                                      \
+    METRICS_OPENED(X, LATER, "later")
+enum { METRICS_KEY_POSITIONS = 4 };
+
+/* Requests that a rate limit refused, by its bucket. */
+#define METRICS_RATE_REFUSAL(X, id, text)                                                          \
+    X(RATE_REFUSED_##id, "latchkey_rate_limit_refused_total{bucket=\"" text "\"}", "counter",      \
+      "requests that a rate limit refused")
+#define METRICS_RATE_REFUSALS(X)                                                                   \
+    METRICS_RATE_REFUSAL(X, AUTHORIZE, "authorize")                                                \
+    METRICS_RATE_REFUSAL(X, CALLBACK, "callback")                                                  \
+    METRICS_RATE_REFUSAL(X, CALLBACK_ADDRESS, "callback_address")                                  \
+    METRICS_RATE_REFUSAL(X, SEARCH, "search")                                                      \
+    METRICS_RATE_REFUSAL(X, OTHER, "other")
+
+/* The lanes of io/work: how many operations are in each, and how long they waited for a thread. */
+#define METRICS_LANES(Y, X)                                                                        \
+    Y(X, FAST, "fast")                                                                             \
+    Y(X, STORE_WRITE, "store_write")                                                               \
+    Y(X, STORE_READ, "store_read")
+#define METRICS_LANE_DEPTH(X, id, text)                                                            \
+    X(LANE_DEPTH_##id, "latchkey_lane_operations{lane=\"" text "\"}", "gauge",                     \
+      "operations handed to another thread and not done")
+
 /* Counters and gauges as one flat array, so that it can lie in memory that several processes share.
- * One line here is all that a new metric needs. Any thread. Units stand in the names. */
+ * One line here is all that a new metric needs, those of one family one after the other. Any
+ * thread. Units stand in the names. What is counted by route, and histograms, follows below. */
 #define METRICS_MAP(X)                                                                             \
     X(CONNECTIONS, "latchkey_connections", "gauge", "open client connections")                     \
     X(CONNECTIONS_REFUSED, "latchkey_connections_refused_total", "counter",                        \
       "connections closed at once because the cap was reached")                                    \
-    X(REQUESTS, "latchkey_requests_total", "counter", "requests answered")                         \
+    X(REQUESTS, "latchkey_http_responses_total", "counter",                                        \
+      "responses written, those to what is no request among them")                                 \
     X(STATES, "latchkey_states", "gauge", "pending states")                                        \
     X(STATES_CREATED, "latchkey_states_created_total", "counter", "states stored")                 \
     X(STATES_TAKEN, "latchkey_states_taken_total", "counter", "states taken by their flow")        \
@@ -63,7 +110,9 @@ enum { METRICS_PROVIDER_OUTCOME_COUNT = 12 };
       "tokens stored without encryption")                                                          \
     X(TOKENS_READ_PLAIN, "latchkey_tokens_read_plain_total", "counter",                            \
       "stored tokens that were legacy plaintext")                                                  \
+    METRICS_TOKENS_OPENED(X)                                                                       \
     X(STORE_FAILURES, "latchkey_store_failures_total", "counter", "store operations that failed")  \
+    METRICS_REFRESHES(X)                                                                           \
     METRICS_PROVIDER_CALLS(X, TOKEN, "token")                                                      \
     METRICS_PROVIDER_CALLS(X, REFRESH, "refresh")                                                  \
     METRICS_PROVIDER_CALLS(X, REVOKE, "revoke")                                                    \
@@ -85,21 +134,117 @@ enum { METRICS_PROVIDER_OUTCOME_COUNT = 12 };
     X(BREAKER_OPENED, "latchkey_breaker_opened_total", "counter", "times that a breaker opened")   \
     X(DEFAULTS_TAKEN, "latchkey_defaults_taken_total", "counter",                                  \
       "provider values missing or unusable, replaced by a default")                                \
+    METRICS_RATE_REFUSALS(X)                                                                       \
+    METRICS_LANES(METRICS_LANE_DEPTH, X)                                                           \
     X(LOG_LINES_DROPPED, "latchkey_log_lines_dropped_total", "counter",                            \
-      "log lines that did not fit the buffer")
+      "log lines that did not fit the buffer")                                                     \
+    X(PROCESS_START, "process_start_time_seconds", "gauge", "when it started, since 1970")
 
 #define METRICS_ENUM(id, name, kind, help) METRIC_##id,
 enum metric { METRICS_MAP(METRICS_ENUM) METRIC_COUNT };
 #undef METRICS_ENUM
 
-struct metrics {
-    _Atomic int64_t values[METRIC_COUNT];
+/* Requests, by route and class of status. `none`: an unknown path or method, OPTIONS. */
+#define METRICS_ROUTES(X)                                                                          \
+    X(NONE, "none")                                                                                \
+    X(AUTHORIZE, "authorize")                                                                      \
+    X(CALLBACK, "callback")                                                                        \
+    X(RETURN, "return")                                                                            \
+    X(CONNECTED, "connected")                                                                      \
+    X(DISCONNECT, "disconnect")                                                                    \
+    X(SYNC, "sync")                                                                                \
+    X(LIBRARY, "library")                                                                          \
+    X(SEARCH, "search")                                                                            \
+    X(DETAILS, "details")                                                                          \
+    X(PLAY_URL, "play_url")                                                                        \
+    X(HEALTHZ, "healthz")                                                                          \
+    X(READYZ, "readyz")                                                                            \
+    X(METRICS, "metrics")                                                                          \
+    X(OPENAPI, "openapi")                                                                          \
+    X(DOCS, "docs")
+#define METRICS_ENUM(id, text) METRICS_ROUTE_##id,
+enum metrics_route { METRICS_ROUTES(METRICS_ENUM) METRICS_ROUTE_COUNT };
+#undef METRICS_ENUM
+enum { METRICS_STATUS_CLASSES = 5 };
+
+/* Histograms, all with the same buckets: a cell for each, one for what is above the last bound, and
+ * one for the sum in nanoseconds. Buckets are added up when they are shown. */
+#define METRICS_BOUNDS(X)                                                                          \
+    X(100000, "0.0001")                                                                            \
+    X(250000, "0.00025")                                                                           \
+    X(500000, "0.0005")                                                                            \
+    X(1000000, "0.001")                                                                            \
+    X(2500000, "0.0025")                                                                           \
+    X(5000000, "0.005")                                                                            \
+    X(10000000, "0.01")                                                                            \
+    X(25000000, "0.025")                                                                           \
+    X(50000000, "0.05")                                                                            \
+    X(100000000, "0.1")                                                                            \
+    X(250000000, "0.25")                                                                           \
+    X(500000000, "0.5")                                                                            \
+    X(1000000000, "1")                                                                             \
+    X(2500000000, "2.5")                                                                           \
+    X(5000000000, "5")                                                                             \
+    X(10000000000, "10")                                                                           \
+    X(30000000000, "30")
+enum { METRICS_BOUND_COUNT = 17, METRICS_HISTOGRAM_CELLS = METRICS_BOUND_COUNT + 2 };
+
+#define METRICS_HISTOGRAMS_REQUEST(id, text) METRICS_REQUEST_##id,
+#define METRICS_HISTOGRAMS_PROVIDER(id, text) METRICS_PROVIDER_##id,
+#define METRICS_HISTOGRAMS_LANE(X, id, text) METRICS_LANE_WAIT_##id,
+enum metrics_histogram {
+    METRICS_ROUTES(METRICS_HISTOGRAMS_REQUEST)              /* in the order of enum metrics_route */
+    METRICS_PROVIDER_ENDPOINTS(METRICS_HISTOGRAMS_PROVIDER) /* one call, without its retries */
+    METRICS_LANES(METRICS_HISTOGRAMS_LANE, ) METRICS_LOOP_LAG, /* the loop's turns */
+    METRICS_HISTOGRAM_COUNT
 };
 
+enum {
+    METRICS_REQUESTS_AT = METRIC_COUNT,
+    METRICS_HISTOGRAMS_AT = METRICS_REQUESTS_AT + METRICS_ROUTE_COUNT * METRICS_STATUS_CLASSES,
+    METRICS_CELLS = METRICS_HISTOGRAMS_AT + METRICS_HISTOGRAM_COUNT * METRICS_HISTOGRAM_CELLS
+};
+
+struct metrics {
+    _Atomic int64_t values[METRICS_CELLS];
+};
+
+static inline void metrics_add_to(struct metrics *metrics, int cell, int64_t n) {
+    atomic_fetch_add_explicit(&metrics->values[cell], n, memory_order_relaxed);
+}
+
 static inline void metrics_add(struct metrics *metrics, enum metric metric, int64_t n) {
-    atomic_fetch_add_explicit(&metrics->values[metric], n, memory_order_relaxed);
+    metrics_add_to(metrics, (int)metric, n);
+}
+
+static inline void metrics_set(struct metrics *metrics, enum metric metric, int64_t value) {
+    atomic_store_explicit(&metrics->values[metric], value, memory_order_relaxed);
 }
 
 static inline int64_t metrics_get(const struct metrics *metrics, enum metric metric) {
     return atomic_load_explicit(&metrics->values[metric], memory_order_relaxed);
+}
+
+/* `status` 100 to 599. */
+static inline int metrics_request_cell(enum metrics_route route, int status) {
+    return METRICS_REQUESTS_AT + (int)route * METRICS_STATUS_CLASSES + status / 100 - 1;
+}
+
+static inline void metrics_count_request(struct metrics *metrics, enum metrics_route route,
+                                         int status) {
+    metrics_add_to(metrics, metrics_request_cell(route, status), 1);
+}
+
+static inline void metrics_observe(struct metrics *metrics, enum metrics_histogram histogram,
+                                   int64_t ns) {
+#define METRICS_BOUND_NS(bound_ns, text) bound_ns,
+    static const int64_t bounds_ns[] = {METRICS_BOUNDS(METRICS_BOUND_NS)};
+#undef METRICS_BOUND_NS
+    int first = METRICS_HISTOGRAMS_AT + (int)histogram * METRICS_HISTOGRAM_CELLS;
+    int bucket = 0;
+    while (bucket < METRICS_BOUND_COUNT && ns > bounds_ns[bucket]) {
+        bucket++;
+    }
+    metrics_add_to(metrics, first + bucket, 1);
+    metrics_add_to(metrics, first + METRICS_BOUND_COUNT + 1, ns);
 }
