@@ -4,18 +4,25 @@
 #include <stdio.h>
 #include <time.h>
 
-static int64_t read_ms(clockid_t id) {
+int64_t clock_wall_ms(const struct clock *clock) {
     struct timespec t;
-    clock_gettime(id, &t);
-    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+    clock_gettime(CLOCK_REALTIME, &t);
+    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000 +
+           atomic_load_explicit(&clock->offset_ms, memory_order_relaxed);
 }
 
-int64_t clock_wall_ms(const struct clock *clock) {
-    return read_ms(CLOCK_REALTIME) + atomic_load_explicit(&clock->offset_ms, memory_order_relaxed);
+int64_t clock_mono_ms_at(const struct clock *clock, int64_t ns) {
+    return ns / 1000000 + atomic_load_explicit(&clock->offset_ms, memory_order_relaxed);
 }
 
 int64_t clock_mono_ms(const struct clock *clock) {
-    return read_ms(CLOCK_MONOTONIC) + atomic_load_explicit(&clock->offset_ms, memory_order_relaxed);
+    return clock_mono_ms_at(clock, clock_ns());
+}
+
+int64_t clock_ns(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
 }
 
 /* The years 0 to 9999, which is what the form can say. */

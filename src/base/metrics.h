@@ -48,7 +48,9 @@ enum { METRICS_PROVIDER_OUTCOME_COUNT = 12 };
     METRICS_REFRESH(X, UNAVAILABLE, "unavailable")                                                 \
     METRICS_REFRESH(X, OPERATOR, "operator")                                                       \
     METRICS_REFRESH(X, SHARED, "shared")                                                           \
-    METRICS_REFRESH(X, STORAGE, "storage")
+    METRICS_REFRESH(X, STORAGE, "storage")                                                         \
+    METRICS_REFRESH(X, OVERTAKEN, "overtaken")                                                     \
+    METRICS_REFRESH(X, PAUSED, "paused")
 
 /* Which key of AUDIBLE_TOKEN_ENCRYPTION_KEY a stored token was opened with: METRIC_TOKENS_OPENED_1
  * + its position, at most METRICS_KEY_POSITIONS - 1. What was in plaintext counts as
@@ -166,6 +168,10 @@ enum metric { METRICS_MAP(METRICS_ENUM) METRIC_COUNT };
 enum metrics_route { METRICS_ROUTES(METRICS_ENUM) METRICS_ROUTE_COUNT };
 #undef METRICS_ENUM
 enum { METRICS_STATUS_CLASSES = 5 };
+
+#define METRICS_ENUM(X, id, text) METRICS_LANE_##id,
+enum metrics_lane { METRICS_LANE_NONE, METRICS_LANES(METRICS_ENUM, ) METRICS_LANE_LAST };
+#undef METRICS_ENUM
 
 /* Histograms, all with the same buckets: a cell for each, one for what is above the last bound, and
  * one for the sum in nanoseconds. Buckets are added up when they are shown. */

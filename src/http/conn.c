@@ -262,6 +262,7 @@ static int start_request(struct http_conn *conn, struct slice head) {
     *request = (struct http_request){
         .peer = stream_peer(&conn->stream),
         .started_ms = loop_now_ms(conns->loop),
+        .started_ns = loop_turn_ns(conns->loop),
         .arena = &turn->arena,
         .conn = conn,
     };

@@ -66,6 +66,7 @@ struct http_request {
     struct slice request_id; /* the client's where sane, else fresh */
     struct slice peer;       /* address of the connection's other end, "" for a unix socket */
     int64_t started_ms;      /* loop_now_ms when the head was complete */
+    int64_t started_ns;      /* the same moment's loop_turn_ns */
     struct arena *arena;     /* this request's memory */
     struct http_conn *conn;
 

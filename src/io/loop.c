@@ -7,9 +7,23 @@
 #include <signal.h>
 
 static void read_clock(struct loop *loop) {
-    loop->mono_ms = clock_mono_ms(loop->clock);
+    loop->turn_ns = clock_ns();
+    loop->mono_ms = clock_mono_ms_at(loop->clock, loop->turn_ns);
     loop->wall_ms = clock_wall_ms(loop->clock);
     loop->clock_is_stale = false;
+}
+
+/* The first look at the clock after the poll is the best that is known of when it returned. */
+static void wake(struct loop *loop) {
+    read_clock(loop);
+    loop->woke_ns = loop->turn_ns;
+}
+
+static void count_turn(struct loop *loop, int64_t now_ns) {
+    if (loop->metrics != NULL && loop->woke_ns != 0) {
+        metrics_observe(loop->metrics, METRICS_LOOP_LAG, now_ns - loop->woke_ns);
+    }
+    loop->woke_ns = 0;
 }
 
 /* A hook may remove itself or any other, so each goes back to the list before it runs and nothing
@@ -44,9 +58,11 @@ static void run_tasks(struct loop *loop) {
 
 static void on_prepare(uv_prepare_t *prepare) {
     struct loop *loop = prepare->data;
+    bool has_work = !list_is_empty(&loop->tasks) || loop->hooks_due;
     read_clock(loop);
     run_tasks(loop);
     run_hooks(loop);
+    count_turn(loop, has_work ? clock_ns() : loop->turn_ns);
     if (list_is_empty(&loop->tasks) && !loop->hooks_due) {
         uv_idle_stop(&loop->idle);
     } else {
@@ -57,7 +73,12 @@ static void on_prepare(uv_prepare_t *prepare) {
 }
 
 static void on_check(uv_check_t *check) {
-    read_clock(check->data);
+    struct loop *loop = check->data;
+    if (loop->clock_is_stale) {
+        wake(loop);
+    } else {
+        read_clock(loop);
+    }
 }
 
 enum rc loop_init(struct loop *loop, const struct clock *clock) {
@@ -69,6 +90,8 @@ enum rc loop_init(struct loop *loop, const struct clock *clock) {
     loop->clock = clock;
     loop->read_buffer = NULL;
     loop->hooks_due = false;
+    loop->metrics = NULL;
+    loop->woke_ns = 0;
     list_init(&loop->tasks);
     list_init(&loop->hooks);
     uv_prepare_init(&loop->uv, &loop->prepare);
@@ -85,7 +108,7 @@ enum rc loop_init(struct loop *loop, const struct clock *clock) {
 }
 
 void loop_run(struct loop *loop) {
-    read_clock(loop);
+    wake(loop);
     uv_run(&loop->uv, UV_RUN_DEFAULT);
 }
 
@@ -107,16 +130,23 @@ enum rc loop_fini(struct loop *loop) {
 
 int64_t loop_now_ms(struct loop *loop) {
     if (loop->clock_is_stale) {
-        read_clock(loop);
+        wake(loop);
     }
     return loop->mono_ms;
 }
 
 int64_t loop_wall_ms(struct loop *loop) {
     if (loop->clock_is_stale) {
-        read_clock(loop);
+        wake(loop);
     }
     return loop->wall_ms;
+}
+
+int64_t loop_turn_ns(struct loop *loop) {
+    if (loop->clock_is_stale) {
+        wake(loop);
+    }
+    return loop->turn_ns;
 }
 
 int64_t loop_timer_now_ms(const struct loop *loop) {

@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "base/list.h"
+#include "base/metrics.h"
 #include "base/rc.h"
 
 /* The one event loop of a process and what belongs to its turns.
@@ -27,11 +28,15 @@ struct loop {
     bool hooks_due;
     int64_t mono_ms; /* of this turn, clock offset included */
     int64_t wall_ms;
-    bool clock_is_stale; /* it may have blocked since: read again before use */
-    char *read_buffer;   /* io/stream's, shared by all connections; made when first used */
+    int64_t turn_ns;         /* clock_ns of the same moment */
+    int64_t woke_ns;         /* when this turn began to work; 0: it has not */
+    bool clock_is_stale;     /* it may have blocked since: read again before use */
+    char *read_buffer;       /* io/stream's, shared by all connections; made when first used */
+    struct metrics *metrics; /* how long turns take, and io/work's; NULL: not counted */
 };
 
-/* Ignores SIGPIPE in the whole process. RC_IO where the system refuses. */
+/* `metrics` is NULL until its owner sets it, before anything is added to the loop. Ignores SIGPIPE
+ * in the whole process. RC_IO where the system refuses. */
 enum rc loop_init(struct loop *loop, const struct clock *clock);
 /* Runs until nothing but the loop's own handles is left, or loop_stop. */
 void loop_run(struct loop *loop);
@@ -42,6 +47,8 @@ enum rc loop_fini(struct loop *loop);
 /* Time as of this turn (a clock that tests set is seen at the next turn). */
 int64_t loop_now_ms(struct loop *loop);  /* monotonic */
 int64_t loop_wall_ms(struct loop *loop); /* since 1970 */
+/* The same moment for measuring: since when what is being looked at has waited. */
+int64_t loop_turn_ns(struct loop *loop);
 /* What timers run on: monotonic, as of this turn, without the clock's offset. */
 int64_t loop_timer_now_ms(const struct loop *loop);
 

@@ -16,6 +16,8 @@ struct gate {
     struct loop *loop;
     size_t depth; /* let in, `done` not called yet */
     size_t depth_max;
+    struct metrics *metrics; /* NULL: not counted */
+    enum metrics_lane lane;
     struct list refused;   /* told by `task` */
     struct loop_task task; /* also ends the lane, once closing and empty */
     bool is_closing;
@@ -28,6 +30,28 @@ static void gate_init(struct gate *gate, struct loop *loop, size_t depth_max,
                       void (*emptied)(struct gate *gate)) {
     *gate = (struct gate){.loop = loop, .depth_max = depth_max, .emptied = emptied};
     list_init(&gate->refused);
+}
+
+static void gate_count(struct gate *gate, enum metrics_lane lane) {
+    gate->lane = lane;
+    gate->metrics = lane != METRICS_LANE_NONE ? gate->loop->metrics : NULL;
+}
+
+static void gate_shift(struct gate *gate, bool is_in) {
+    int cell = METRIC_LANE_DEPTH_FAST + (int)gate->lane - METRICS_LANE_FAST;
+    gate->depth = is_in ? gate->depth + 1 : gate->depth - 1;
+    if (gate->metrics != NULL) {
+        metrics_add_to(gate->metrics, cell, is_in ? 1 : -1);
+    }
+}
+
+/* Any thread. */
+static void gate_waited(const struct gate *gate, const struct work_op *op, int64_t now_ns) {
+    int histogram = METRICS_LANE_WAIT_FAST + (int)gate->lane - METRICS_LANE_FAST;
+    if (gate->metrics != NULL) {
+        metrics_observe(gate->metrics, (enum metrics_histogram)histogram,
+                        now_ns - op->submitted_ns);
+    }
 }
 
 static void tell_refused(struct gate *gate) {
@@ -56,7 +80,8 @@ static void gate_later(struct gate *gate) {
 
 static bool gate_admit(struct gate *gate, struct work_op *op) {
     if (!gate->is_closing && gate->depth < gate->depth_max) {
-        gate->depth++;
+        op->submitted_ns = loop_turn_ns(gate->loop);
+        gate_shift(gate, true);
         return true;
     }
     op->rc = gate->is_closing ? RC_CANCELED : RC_FULL;
@@ -70,7 +95,7 @@ static bool gate_admit(struct gate *gate, struct work_op *op) {
 static void gate_leave(struct gate *gate, struct list *ops) {
     for (struct list *node = list_take_first(ops); node != NULL; node = list_take_first(ops)) {
         struct work_op *op = LIST_ENTRY(node, struct work_op, node);
-        gate->depth--;
+        gate_shift(gate, false);
         op->done(op, op->rc);
     }
     if (gate->is_closing && gate->depth == 0) {
@@ -127,6 +152,7 @@ static void run_handoff(uv_work_t *uv) {
     struct handoff *handoff = uv->data;
     for (struct list *node = handoff->ops.next; node != &handoff->ops; node = node->next) {
         struct work_op *op = LIST_ENTRY(node, struct work_op, node);
+        gate_waited(&handoff->work->gate, op, clock_ns());
         op->run(op);
     }
 }
@@ -211,6 +237,7 @@ struct work *work_new(struct loop *loop, size_t queue_max) {
     size_t threads = pool_threads();
     struct work *work = mem_calloc(1, sizeof *work + threads * sizeof work->handoffs[0]);
     gate_init(&work->gate, loop, queue_max, end_work);
+    gate_count(&work->gate, METRICS_LANE_FAST);
     list_init(&work->pending);
     work->handoff_count = threads;
     for (size_t i = 0; i < threads; i++) {
@@ -288,6 +315,10 @@ static void *run_lane(void *arg) {
     struct list batch;
     list_init(&batch);
     while (take_batch(lane, &batch)) {
+        int64_t now_ns = clock_ns();
+        for (struct list *node = batch.next; node != &batch; node = node->next) {
+            gate_waited(&lane->gate, LIST_ENTRY(node, struct work_op, node), now_ns);
+        }
         lane->run_batch(lane->owner, &batch);
         pthread_mutex_lock(&lane->lock);
         list_move_all(&lane->finished, &batch);
@@ -373,6 +404,7 @@ static bool start_threads(struct work_lane *lane, const struct work_lane_opts *o
 struct work_lane *work_lane_new(struct loop *loop, const struct work_lane_opts *opts) {
     struct work_lane *lane = mem_calloc(1, sizeof *lane + opts->threads * sizeof lane->threads[0]);
     gate_init(&lane->gate, loop, opts->queue_max, end_lane);
+    gate_count(&lane->gate, opts->lane);
     lane->batch_max = opts->batch_max > 0 ? opts->batch_max : SIZE_MAX;
     lane->run_batch = opts->run_batch != NULL ? opts->run_batch : run_each;
     lane->owner = opts->owner;

@@ -25,6 +25,7 @@ struct work_op {
     void (*done)(struct work_op *op, enum rc rc); /* on the loop; RC_OK: it ran; RC_FULL or
                                                      RC_CANCELED: it did not */
     enum rc rc;
+    int64_t submitted_ns;
 };
 
 /* The FAST lane. */
@@ -49,7 +50,8 @@ struct work_lane_opts {
     size_t batch_max; /* ops a batch; 0: all that wait */
     void (*run_batch)(void *owner, struct list *ops);
     void *owner;
-    const char *name; /* of its threads, 15 bytes */
+    const char *name;       /* of its threads, 15 bytes */
+    enum metrics_lane lane; /* as what it counts in the loop's metrics; 0: not at all */
 };
 /* NULL where the system has no thread for it. An idle lane does not keep the loop alive. */
 struct work_lane *work_lane_new(struct loop *loop, const struct work_lane_opts *opts);

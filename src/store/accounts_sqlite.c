@@ -230,10 +230,12 @@ static bool open_lanes(struct accounts_sqlite *store, struct loop *loop) {
                                           .batch_max = BATCH_MAX,
                                           .run_batch = write_batch,
                                           .owner = store,
-                                          .name = "sqlite-writer"};
+                                          .name = "sqlite-writer",
+                                          .lane = METRICS_LANE_STORE_WRITE};
     struct work_lane_opts reader = writer;
     reader.run_batch = read_batch;
     reader.name = "sqlite-reader";
+    reader.lane = METRICS_LANE_STORE_READ;
     store->writer = work_lane_new(loop, &writer);
     store->reader = store->writer != NULL ? work_lane_new(loop, &reader) : NULL;
     return store->reader != NULL;

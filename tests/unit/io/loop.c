@@ -285,3 +285,33 @@ Test(loop, a_peer_that_is_gone_is_an_error_code) {
     close(ends[1]);
     close_loop();
 }
+
+enum { BUSY_NS = 3 * 1000 * 1000 };
+
+static void be_busy(struct loop_task *task) {
+    int64_t until_ns = clock_ns() + BUSY_NS;
+    while (clock_ns() < until_ns) {
+    }
+    note('x');
+    if (diary.len < 4) {
+        loop_later(&diary.loop, task, be_busy);
+    }
+}
+
+Test(loop, turns_are_measured) {
+    static struct metrics metrics;
+    int first = METRICS_HISTOGRAMS_AT + METRICS_LOOP_LAG * METRICS_HISTOGRAM_CELLS;
+    int64_t slow = 0;
+    open_loop();
+    diary.loop.metrics = &metrics;
+    loop_later(&diary.loop, &task_a, be_busy);
+    loop_run(&diary.loop);
+    cr_assert_str_eq(diary.text, "xxxx");
+    for (int i = 5; i <= METRICS_BOUND_COUNT; i++) { /* above 2.5 ms */
+        slow += metrics_get(&metrics, (enum metric)(first + i));
+    }
+    cr_assert_eq(slow, 4, "%lld slow turns", (long long)slow);
+    int64_t sum_ns = metrics_get(&metrics, (enum metric)(first + METRICS_BOUND_COUNT + 1));
+    cr_assert_geq(sum_ns, 4 * (int64_t)BUSY_NS);
+    close_loop();
+}

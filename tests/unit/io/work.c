@@ -190,6 +190,33 @@ Test(work, no_more_handoffs_than_threads) {
     bench_end(bench);
 }
 
+static int64_t waited(const struct metrics *metrics, enum metrics_histogram histogram) {
+    int64_t count = 0;
+    int first = METRICS_HISTOGRAMS_AT + (int)histogram * METRICS_HISTOGRAM_CELLS;
+    for (int i = 0; i <= METRICS_BOUND_COUNT; i++) {
+        count += metrics_get(metrics, (enum metric)(first + i));
+    }
+    return count;
+}
+
+Test(work, depth_and_wait_are_counted) {
+    static struct metrics metrics;
+    struct bench *bench = bench_new();
+    bench->loop.metrics = &metrics;
+    bench->work = work_new(&bench->loop, 19);
+    for (size_t i = 0; i < 20; i++) {
+        submit(bench, i, run_gate); /* one too many */
+    }
+    cr_assert_eq(metrics_get(&metrics, METRIC_LANE_DEPTH_FAST), 19);
+    for (size_t i = 0; i < 20; i++) {
+        sem_post(&bench->gate);
+    }
+    loop_run(&bench->loop);
+    cr_assert_eq(metrics_get(&metrics, METRIC_LANE_DEPTH_FAST), 0);
+    cr_assert_eq(waited(&metrics, METRICS_LANE_WAIT_FAST), 19);
+    bench_end(bench);
+}
+
 Test(work, pool_size_is_libuvs) {
     static const struct {
         const char *text;
@@ -414,4 +441,31 @@ Test(work_lane, idle_lane_does_not_keep_the_loop) {
     assert_all_ran(bench, 0, 1);
     loop_run(&bench->loop);
     bench_end(bench);
+}
+
+Test(work_lane, depth_and_wait_are_counted) {
+    static struct metrics metrics;
+    static const struct {
+        enum metrics_lane lane;
+        int64_t depth, read, write;
+    } cases[] = {{METRICS_LANE_STORE_READ, 5, 5, 0},
+                 {METRICS_LANE_NONE, 0, 5, 0},
+                 {METRICS_LANE_STORE_WRITE, 0, 5, 5}};
+    for (size_t k = 0; k < sizeof cases / sizeof cases[0]; k++) {
+        struct bench *bench = bench_new();
+        bench->loop.metrics = &metrics;
+        bench->lane = work_lane_new(
+            &bench->loop, &(const struct work_lane_opts){
+                              .threads = 1, .queue_max = OPS, .name = "t", .lane = cases[k].lane});
+        for (size_t i = 0; i < 5; i++) {
+            submit(bench, i, run);
+        }
+        cr_assert_eq(metrics_get(&metrics, METRIC_LANE_DEPTH_STORE_READ), cases[k].depth);
+        loop_run(&bench->loop);
+        cr_assert_eq(metrics_get(&metrics, METRIC_LANE_DEPTH_STORE_READ), 0);
+        cr_assert_eq(waited(&metrics, METRICS_LANE_WAIT_STORE_READ), cases[k].read, "%zu", k);
+        cr_assert_eq(waited(&metrics, METRICS_LANE_WAIT_STORE_WRITE), cases[k].write, "%zu", k);
+        cr_assert_eq(waited(&metrics, METRICS_LANE_WAIT_FAST), 0);
+        bench_end(bench);
+    }
 }
