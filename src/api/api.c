@@ -30,6 +30,7 @@ struct api *api_new(const struct api_opts *opts) {
         .accounts = opts->accounts,
         .log = opts->log,
         .metrics = opts->metrics,
+        .provider_timeout_ms = opts->provider_timeout_ms,
     };
     api->paths = routes_paths(opts->prefix);
     api->cookie_is_secure = slice_starts(opts->provider->redirect_uri, SLICE("https://"));
@@ -41,6 +42,7 @@ struct api *api_new(const struct api_opts *opts) {
         mem_free(api);
         return NULL;
     }
+    linker_open(&api->linker);
     return api;
 }
 
@@ -48,14 +50,19 @@ void api_drain(struct api *api) {
     api->is_draining = true;
 }
 
-static void on_close(struct loop_task *task) {
-    struct api *api = LIST_ENTRY(task, struct api, close_task);
-    void (*closed)(void *owner) = api->closed;
-    void *owner = api->closed_owner;
+static void on_linker_closed(void *owner) {
+    struct api *api = owner;
+    void (*closed)(void *closed_owner) = api->closed;
+    void *closed_owner = api->closed_owner;
     routes_free_paths(api->paths);
     mem_free(api->page_csp);
     mem_free(api);
-    closed(owner);
+    closed(closed_owner);
+}
+
+static void on_close(struct loop_task *task) {
+    struct api *api = LIST_ENTRY(task, struct api, close_task);
+    linker_close(&api->linker, on_linker_closed, api);
 }
 
 static void close_when_idle(struct api *api) {

@@ -32,6 +32,7 @@ struct api_opts {
     size_t cors_origin_count;
     size_t body_max;
     int64_t request_timeout_ms;
+    int64_t provider_timeout_ms; /* of one call to it */
 };
 
 struct api *api_new(const struct api_opts *opts); /* NULL: the crypto library failed */

@@ -5,7 +5,7 @@
 #include <stdint.h>
 
 #include "api/api.h"
-#include "link/connect.h"
+#include "link/linker.h"
 
 enum { API_READY_FRESH_MS = 1000 };
 
@@ -14,10 +14,11 @@ struct call {
     struct api *api;
     struct http_request *request;
     const struct route *route;
-    struct caller caller;            /* where the route needs one; `sub` in the arena */
-    struct slice cors_origin;        /* the request's origin where it is listed, else null */
-    int64_t deadline_ms;             /* loop_now_ms */
-    bool is_open;                    /* counted in api->open_calls */
+    struct slice segment;     /* what stands for the "{name}" of the route; null without one */
+    struct caller caller;     /* where the route needs one; `sub` in the arena */
+    struct slice cors_origin; /* the request's origin where it is listed, else null */
+    int64_t deadline_ms;      /* loop_now_ms */
+    bool is_open;             /* counted in api->open_calls */
     void (*gone)(struct call *call); /* the client has left; set by a flow that would hurry */
     void *flow;                      /* the endpoint's */
 };

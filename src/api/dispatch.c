@@ -111,22 +111,22 @@ static enum rc check(struct call *call) {
 
 void dispatch_head(void *owner, struct http_request *request) {
     struct call *call = call_new(owner, request);
-    size_t index = 0;
-    enum rc rc;
-    call->route = routes_find(call->api->paths, request->method, request->path, &rc, &index);
-    if (rc == RC_METHOD_UNKNOWN && request->method == HTTP_OPTIONS) {
-        answer_options(call, index);
+    struct route_match match = routes_find(call->api->paths, request->method, request->path);
+    if (match.rc == RC_METHOD_UNKNOWN && request->method == HTTP_OPTIONS) {
+        answer_options(call, match.index);
         return;
     }
-    if (rc == RC_METHOD_UNKNOWN) {
-        answer_method_unknown(call, index);
+    if (match.rc == RC_METHOD_UNKNOWN) {
+        answer_method_unknown(call, match.index);
         return;
     }
-    if (rc != RC_OK) {
-        reply_fail(call, rc);
+    if (match.rc != RC_OK) {
+        reply_fail(call, match.rc);
         return;
     }
-    rc = check(call);
+    call->route = match.route;
+    call->segment = match.segment;
+    enum rc rc = check(call);
     if (rc == RC_OK) {
         http_read_body(request);
     } else if (call->route->fail != NULL) {

@@ -13,3 +13,8 @@ void ep_return(struct call *call);
 void ep_return_fail(struct call *call, enum rc rc);
 void ep_connected(struct call *call);
 void ep_disconnect(struct call *call);
+void ep_library(struct call *call);
+void ep_sync(struct call *call);
+void ep_search(struct call *call);
+void ep_details(struct call *call);
+void ep_play_url(struct call *call);

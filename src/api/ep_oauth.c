@@ -6,6 +6,7 @@
 #include "base/jsonw.h"
 #include "base/mem.h"
 #include "crypto/hash.h"
+#include "link/connect.h"
 #include "provider/authorize.h"
 
 enum { AUTHORIZE_BYTES = 8 * 1024, CALLBACK_BYTES = 2048 };

@@ -7,6 +7,7 @@
 #include "base/b64.h"
 #include "base/mem.h"
 #include "crypto/hash.h"
+#include "link/connect.h"
 
 /* GET oauth/callback: the provider sends the user's browser here. The user is the state's, and the
  * flow cookie shows that it is the browser that began. Ends on LATCHKEY_RETURN_URL or on a page. */

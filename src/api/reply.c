@@ -33,6 +33,7 @@ static const struct answer answers[RC_COUNT] = {
     [RC_OVERLOADED] = {503, "overloaded", "Retry-After: 1\r\n"},
     [RC_NOT_CONNECTED] = {400, "Audible account not connected", NULL},
     [RC_NO_ACCOUNT] = {404, "No Audible account connected", NULL},
+    [RC_QUERY_TOO_SHORT] = {400, "Search query must be at least 2 characters", NULL},
     [RC_BOOK_ABSENT] = {404, "audiobook_not_found", NULL},
     [RC_AUTHORIZE_FAILED] = {500, "failed_to_generate_oauth_url", NULL},
     [RC_INTERNAL] = {500, "internal_error", NULL},

@@ -19,6 +19,11 @@ const struct route routes[] = {
     {HTTP_GET, true, "/user/audible/oauth/callback", ROUTE_CONFIG | ROUTE_NO_HEAD, ep_return,
      ep_return_fail},
     {HTTP_POST, true, "/user/audible/disconnect", MEMBER, ep_disconnect, NULL},
+    {HTTP_POST, true, "/user/audible/library/sync", MEMBER_CONFIGURED, ep_sync, NULL},
+    {HTTP_GET, true, "/user/audible/library", MEMBER, ep_library, NULL},
+    {HTTP_GET, true, "/user/audible/search", MEMBER_CONFIGURED, ep_search, NULL},
+    {HTTP_GET, true, "/user/audible/{asin}/details", MEMBER, ep_details, NULL},
+    {HTTP_GET, true, "/user/audible/{asin}/play-url", MEMBER, ep_play_url, NULL},
     {HTTP_GET, false, "/healthz", PUBLIC, ep_healthz, NULL},
     {HTTP_GET, false, "/health", PUBLIC, ep_healthz, NULL},
     {HTTP_GET, false, "/readyz", PUBLIC, ep_readyz, NULL},
@@ -52,22 +57,38 @@ static bool serves(const struct route *route, enum http_method method) {
     return route->method == method || head;
 }
 
-const struct route *routes_find(const struct slice *paths, enum http_method method,
-                                struct slice path, enum rc *rc, size_t *any) {
-    *rc = RC_ROUTE_UNKNOWN;
+/* Equal to the letter, or with one segment in the place of the pattern's "{name}". */
+static bool fits(struct slice pattern, struct slice path, struct slice *segment) {
+    size_t open = slice_find(pattern, '{');
+    *segment = SLICE_NULL;
+    if (open == pattern.len) {
+        return slice_eq(pattern, path);
+    }
+    struct slice before = slice_head(pattern, open);
+    struct slice after = slice_from(pattern, slice_find(pattern, '}') + 1);
+    if (path.len < before.len + after.len || !slice_starts(path, before)) {
+        return false;
+    }
+    struct slice rest = slice_from(path, before.len);
+    *segment = slice_head(rest, slice_find(rest, '/'));
+    return slice_eq(slice_from(rest, segment->len), after);
+}
+
+struct route_match routes_find(const struct slice *paths, enum http_method method,
+                               struct slice path) {
+    struct route_match match = {.rc = RC_ROUTE_UNKNOWN};
+    struct slice segment;
     for (size_t i = 0; i < route_count; i++) {
-        if (!slice_eq(paths[i], path)) {
+        if (!fits(paths[i], path, &segment)) {
             continue;
         }
+        match.index = i;
+        match.rc = RC_METHOD_UNKNOWN;
         if (serves(&routes[i], method)) {
-            *rc = RC_OK;
-            *any = i;
-            return &routes[i];
+            return (struct route_match){&routes[i], RC_OK, i, segment};
         }
-        *rc = RC_METHOD_UNKNOWN;
-        *any = i;
     }
-    return NULL;
+    return match;
 }
 
 void routes_write_methods(const struct slice *paths, size_t index, struct buf *out) {

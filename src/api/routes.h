@@ -17,7 +17,7 @@ enum route_need {
 struct route {
     enum http_method method;
     bool is_prefixed;
-    const char *path;
+    const char *path; /* may hold one "{name}", which stands for one segment */
     unsigned needs;
     /* The body is whole, every check has passed. Leads to exactly one reply. */
     void (*run)(struct call *call);
@@ -32,10 +32,17 @@ extern const size_t route_count;
 struct slice *routes_paths(struct slice prefix);
 void routes_free_paths(struct slice *paths);
 
-/* The route, NULL with RC_ROUTE_UNKNOWN or RC_METHOD_UNKNOWN; HEAD finds its GET. `*any` is then a
- * route of that path, for routes_write_methods. */
-const struct route *routes_find(const struct slice *paths, enum http_method method,
-                                struct slice path, enum rc *rc, size_t *any);
+/* What a path comes to. */
+struct route_match {
+    const struct route *route; /* NULL with RC_ROUTE_UNKNOWN or RC_METHOD_UNKNOWN */
+    enum rc rc;
+    size_t index;         /* of a route of that path, unless RC_ROUTE_UNKNOWN */
+    struct slice segment; /* null without one */
+};
+
+/* HEAD finds its GET. */
+struct route_match routes_find(const struct slice *paths, enum http_method method,
+                               struct slice path);
 
 /* "GET, HEAD, OPTIONS" of the path of routes[index]. */
 void routes_write_methods(const struct slice *paths, size_t index, struct buf *out);

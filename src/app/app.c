@@ -382,6 +382,7 @@ static enum rc build_api(struct app *app) {
         .cors_origin_count = config->cors_origins.count,
         .body_max = LIMIT_BODY_BYTES,
         .request_timeout_ms = config->request_timeout_ms,
+        .provider_timeout_ms = config->upstream_timeout_ms,
     });
     return app->api != NULL ? RC_OK : fail(app, RC_CRYPTO, "the crypto library failed");
 }

@@ -52,6 +52,10 @@ enum {
     LIMIT_CALL_URL_BYTES = 32 * 1024,
     LIMIT_CALL_LEFT_MIN_MS = 50,      /* with less until the deadline nothing is sent */
     LIMIT_BREAKER_PATIENCE_MS = 1000, /* a timeout of less says nothing about the provider */
+    LIMIT_REVOCATIONS = 10000,        /* waiting or under way */
+    LIMIT_REFRESH_FLIGHTS = 100000,   /* users whose token is being refreshed, or rests after it */
+    LIMIT_SYNC_PAGES = 1000,
+    LIMIT_SYNC_MS = 300 * 1000,
     LIMIT_UPSTREAM_QUEUE = 10000,
     LIMIT_UPSTREAM_HEAD_BYTES = 64 * 1024, /* all header lines of an answer */
 

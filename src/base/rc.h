@@ -43,6 +43,7 @@
     X(DRAINING, "the server is shutting down")                                                     \
     X(NOT_CONNECTED, "the user has no account linked")                                             \
     X(NO_ACCOUNT, "there is no account to disconnect")                                             \
+    X(QUERY_TOO_SHORT, "the search query is too short")                                            \
     X(BOOK_ABSENT, "no such audiobook")                                                            \
     X(AUTHORIZE_FAILED, "the authorization URL could not be made")                                 \
     X(INTERNAL, "unexpected")

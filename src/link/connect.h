@@ -3,22 +3,8 @@
 
 #include <stdint.h>
 
-#include "base/log.h"
-#include "base/metrics.h"
-#include "provider/provider.h"
+#include "link/linker.h"
 #include "provider/token.h"
-#include "store/accounts.h"
-#include "store/states.h"
-
-/* What the flows of link/ work on. */
-struct linker {
-    struct loop *loop;
-    struct provider *provider;
-    struct states *states;
-    struct accounts *accounts;
-    struct log *log;
-    struct metrics *metrics;
-};
 
 /* Links an account: takes the state, exchanges the code, stores the account. Three waits, one
  * pending operation at a time.

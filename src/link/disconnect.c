@@ -22,6 +22,18 @@ static void log_removed(struct disconnect *flow) {
         log_text("audible_user_id", audible_user_id));
 }
 
+static void tell_provider(struct disconnect *flow) {
+    const struct accounts_op *removed = &flow->remove;
+    struct slice token =
+        removed->refresh_token.len > 0 ? removed->refresh_token : removed->access_token;
+    revocation_start(flow->linker->revocations,
+                     &(struct revocation){.user_id = flow->user_id,
+                                          .audible_user_id = removed->view.audible_user_id,
+                                          .request_id = flow->request_id,
+                                          .client = flow->client,
+                                          .token = token});
+}
+
 /* Tokens that no key opens are deleted like any other. */
 static enum rc read_removed(enum rc rc) {
     switch (rc) {
@@ -40,6 +52,7 @@ static void on_removed(struct accounts_op *remove) {
     flow->rc = read_removed(remove->rc);
     if (flow->rc == RC_OK) {
         log_removed(flow);
+        tell_provider(flow);
     }
     flow->done(flow);
 }

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-#include "link/connect.h"
+#include "link/linker.h"
 
-/* Unlinks an account: what was stored is deleted, whatever the provider thinks of it. */
+/* Unlinks an account: what was stored is deleted, whatever the provider thinks of it; the provider
+ * is told in the background. */
 struct disconnect {
     void (*done)(struct disconnect *flow);
     /* set by the caller, borrowed until `done` */

@@ -24,6 +24,7 @@ const struct provider_names provider_audible = {
     .library_offset = "offset",
     .search_query = "query",
     .search_limit = "num_results",
+    .product_page = "https://www.audible.com/pd/",
     .library_page_max = 100,
     .search_page_max = 50,
     .library_items = "items",
