@@ -48,6 +48,9 @@ struct http_conn {
     bool stream_closed;
 };
 
+/* Ten thousand of them may be idle. */
+static_assert(sizeof(struct http_conn) <= 1024, "an idle connection is small");
+
 static const struct stream_events conn_events;
 
 static struct http_conn *conn_of(struct stream *stream) {
