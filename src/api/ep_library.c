@@ -6,7 +6,11 @@
 #include "link/library.h"
 #include "link/sync.h"
 
-enum { LIMIT_DEFAULT = 20, SYNC_BYTES = 256 };
+enum {
+    LIMIT_DEFAULT = 20,
+    SKIP_MAX = INT32_MAX, /* behind every library, and a number that every provider can read */
+    SYNC_BYTES = 256,
+};
 
 /* GET library: one page. */
 struct library_call {
@@ -49,7 +53,7 @@ void ep_library(struct call *call) {
     call->flow = flow;
     call->gone = on_library_gone;
     library_open(&call->api->linker, &flow->library);
-    library_page(&flow->library, skip, limit, false, on_page);
+    library_page(&flow->library, skip < SKIP_MAX ? skip : SKIP_MAX, limit, false, on_page);
 }
 
 /* POST library/sync: every page. */
