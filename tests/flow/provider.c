@@ -271,6 +271,7 @@ static void assert_all_faults(enum provider_call_endpoint endpoint) {
         assert_works(rig, endpoint);
     }
     cr_assert_eq(simprovider_count(rig->sim, SIMPROVIDER_REDIRECTED), 0);
+    cr_assert(!rig_is_post(endpoint) || metrics_get(&rig->metrics, METRIC_PROVIDER_RETRIES) == 0);
     rig_end(rig);
 }
 

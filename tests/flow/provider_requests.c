@@ -12,8 +12,9 @@
 
 /* What goes over the wire, to the letter. */
 
-/* A server that keeps the one request it gets, and says 200 {}. */
+/* A server that keeps the one request it gets, and answers it with 200. */
 struct ear {
+    struct slice answer;
     int fd;
     int port;
     pthread_t thread;
@@ -28,9 +29,15 @@ static bool is_whole(const struct ear *ear) {
     return end != NULL && ear->len >= (size_t)(end + 4 - ear->heard) + body;
 }
 
+static void say(int fd, struct slice bytes) {
+    ssize_t n = 1;
+    while (n > 0 && bytes.len > 0) {
+        n = send(fd, bytes.at, bytes.len, MSG_NOSIGNAL);
+        bytes = slice_from(bytes, n > 0 ? (size_t)n : 0);
+    }
+}
+
 static void *listen_once(void *owner) {
-    static const char answer[] =
-        "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}";
     struct ear *ear = owner;
     int fd = accept(ear->fd, NULL, NULL);
     ssize_t n = 1;
@@ -38,15 +45,17 @@ static void *listen_once(void *owner) {
         n = recv(fd, ear->heard + ear->len, sizeof ear->heard - 1 - ear->len, 0);
         ear->len += n > 0 ? (size_t)n : 0;
     }
-    send(fd, answer, sizeof answer - 1, MSG_NOSIGNAL);
+    say(fd, SLICE("HTTP/1.0 200 OK\r\n\r\n"));
+    say(fd, ear->answer);
     close(fd);
     return NULL;
 }
 
-static void ear_open(struct ear *ear) {
+static void ear_open(struct ear *ear, struct slice answer) {
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t bytes = sizeof address;
     memset(ear, 0, sizeof *ear);
+    ear->answer = answer;
     ear->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     cr_assert_eq(bind(ear->fd, (struct sockaddr *)&address, sizeof address), 0);
     cr_assert_eq(listen(ear->fd, 1), 0);
@@ -108,7 +117,7 @@ Test(provider_requests, to_the_letter) {
         struct ear ear;
         char base[3][64];
         const char *name = rig_endpoint_name(cases[i].endpoint);
-        ear_open(&ear);
+        ear_open(&ear, SLICE("{}"));
         snprintf(base[0], sizeof base[0], "http://127.0.0.1:%d/auth", ear.port);
         snprintf(base[1], sizeof base[1], "http://127.0.0.1:%d/api", ear.port);
         snprintf(base[2], sizeof base[2], "http://127.0.0.1:%d/gone?a=b", ear.port);
@@ -161,5 +170,32 @@ Test(provider_requests, a_token_is_no_header) {
     struct rig_call *call = rig_ask(rig, PROVIDER_CALL_LIBRARY);
     cr_assert_eq(call->rc, RC_PROVIDER_UNAVAILABLE, "%s", rc_name(call->rc));
     cr_assert_eq(rig_sends(rig, PROVIDER_CALL_LIBRARY), 0);
+    rig_end(rig);
+}
+
+/* An answer within its cap of which more is made than ours allows: refused, not cut. */
+Test(provider_requests, more_comes_of_it_than_fits) {
+    enum { BOOKS = 130000 };
+    struct rig *rig = rig_new(&rig_usual);
+    struct ear ear;
+    struct buf answer;
+    char base[64];
+    buf_init(&answer, 4 * 1024 * 1024);
+    BUF_LIT(&answer, "{\"items\":[{}");
+    for (int i = 0; i < BOOKS; i++) {
+        BUF_LIT(&answer, ",{\"product\":{}}");
+    }
+    BUF_LIT(&answer, "]}");
+    for (int i = 0; i < 2; i++) {
+        rig->is_counted_only = i == 1;
+        ear_open(&ear, buf_slice(&answer));
+        snprintf(base, sizeof base, "http://127.0.0.1:%d/api", ear.port);
+        rig->provider.api_base_url = slice_str(base);
+        struct rig_call *call = rig_ask(rig, PROVIDER_CALL_LIBRARY);
+        ear_close(&ear);
+        cr_assert_eq(call->rc, i == 1 ? RC_OK : RC_PROVIDER_UNAVAILABLE, "%s", rc_name(call->rc));
+        cr_assert_eq(call->count, i == 1 ? BOOKS + 1 : 0);
+    }
+    buf_fini(&answer);
     rig_end(rig);
 }

@@ -437,6 +437,24 @@ Test(provider_waits, what_is_no_failure_of_the_provider) {
     rig_end(rig);
 }
 
+/* ... and where it says that it works, it starts counting anew. */
+Test(provider_waits, an_answer_between_failures) {
+    static const int64_t statuses[] = {200, 302, 404, 429};
+    struct rig *rig = breaking();
+    for (size_t i = 0; i < sizeof statuses / sizeof statuses[0]; i++) {
+        for (int n = 0; n < 5; n++) {
+            rig_fault(rig, PROVIDER_CALL_SEARCH,
+                      (struct simprovider_fault){.kind = SIMPROVIDER_STATUS,
+                                                 .number = n == 2 ? statuses[i] : 500,
+                                                 .count = 1});
+            rig_ask(rig, PROVIDER_CALL_SEARCH);
+        }
+        cr_assert_eq(gauge(rig, METRIC_BREAKER_OPENED), 0, "%d", (int)statuses[i]);
+        rig_ask(rig, PROVIDER_CALL_SEARCH);
+    }
+    rig_end(rig);
+}
+
 /* A provider that has got slow: its time-outs open it, where they had time enough. */
 Test(provider_waits, timeouts_open_it) {
     struct rig_opts opts = rig_usual;
