@@ -4,7 +4,6 @@
 #include <criterion/criterion.h>
 #include <fcntl.h>
 #include <pthread.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,7 +18,7 @@
 #include "kit/scratch.h"
 #include "kit/secrets.h"
 
-enum { SETTINGS_MAX = 96, SETTING_BYTES = 512, WAIT_MS = 5000, DAY_S = 24 * 3600 };
+enum { WAIT_MS = 5000, DAY_S = 24 * 3600 };
 
 struct kit_server {
     struct scratch folder;
@@ -32,54 +31,8 @@ struct kit_server {
     int code;
     int log_fd;
     char *logs;
-    char *env[SETTINGS_MAX + 1];
-    size_t env_count;
+    struct kit_settings settings;
 };
-
-static size_t name_length(const char *setting) {
-    return strcspn(setting, "=");
-}
-
-/* A later one replaces an earlier one of the same name. */
-static void set(struct kit_server *server, const char *setting) {
-    size_t length = name_length(setting) + 1;
-    for (size_t i = 0; i < server->env_count; i++) {
-        if (strncmp(server->env[i], setting, length) == 0) {
-            free(server->env[i]);
-            server->env[i] = strdup(setting);
-            return;
-        }
-    }
-    cr_assert_lt(server->env_count, (size_t)SETTINGS_MAX, "too many settings for the kit");
-    server->env[server->env_count++] = strdup(setting);
-}
-
-__attribute__((format(printf, 2, 3))) static void setf(struct kit_server *server,
-                                                       const char *format, ...) {
-    char text[SETTING_BYTES];
-    va_list args;
-    va_start(args, format);
-    vsnprintf(text, sizeof text, format, args);
-    va_end(args);
-    set(server, text);
-}
-
-static void set_defaults(struct kit_server *server, const struct kit_server_opts *opts) {
-    const char *url = opts->provider_url != NULL ? opts->provider_url : "http://127.0.0.1:1";
-    set(server, "SECRET_KEY=" KIT_SECRET_KEY);
-    set(server, "AUDIBLE_TOKEN_ENCRYPTION_KEY=" KIT_FERNET_KEY);
-    set(server, "AUDIBLE_CLIENT_ID=" KIT_CLIENT_ID);
-    set(server, "AUDIBLE_CLIENT_SECRET=" KIT_CLIENT_SECRET);
-    set(server, "AUDIBLE_REDIRECT_URI=" KIT_REDIRECT_URI);
-    set(server, "LATCHKEY_LISTEN=127.0.0.1:0");
-    set(server, "LATCHKEY_LOG_LEVEL=debug");
-    setf(server, "AUDIBLE_AUTH_URL=%s/auth/oauth2", url);
-    setf(server, "AUDIBLE_API_BASE_URL=%s/api", url);
-    setf(server, "LATCHKEY_ACCOUNT_STORE=sqlite:%s/latchkey.db", server->folder.path);
-    for (size_t i = 0; opts->settings != NULL && opts->settings[i] != NULL; i++) {
-        set(server, opts->settings[i]);
-    }
-}
 
 static void fail_with_notes(const struct notes *notes) {
     for (size_t i = 0; i < notes->count; i++) {
@@ -117,10 +70,12 @@ struct kit_server *kit_server_start(struct kit_server_opts opts) {
     struct scratch log_path = scratch_file(&server->folder, "log");
     server->log_fd = open(log_path.path, O_CREAT | O_TRUNC | O_RDWR | O_APPEND | O_CLOEXEC, 0600);
     cr_assert_geq(server->log_fd, 0, "%s", log_path.path);
-    set_defaults(server, &opts);
+    kit_settings_init(&server->settings, server->folder.path,
+                      opts.provider_url != NULL ? opts.provider_url : "http://127.0.0.1:1",
+                      opts.settings);
     add_secrets();
     notes_init(&server->notes);
-    if (config_read(server->env, &server->notes, &server->config) != RC_OK) {
+    if (config_read(server->settings.env, &server->notes, &server->config) != RC_OK) {
         fail_with_notes(&server->notes);
     }
     const struct app_hooks hooks = {.log_fd = server->log_fd, .notes = &server->notes};
@@ -160,9 +115,7 @@ void kit_server_stop(struct kit_server *server) {
     int code = server->code;
     config_free(server->config);
     notes_fini(&server->notes);
-    for (size_t i = 0; i < server->env_count; i++) {
-        free(server->env[i]);
-    }
+    kit_settings_fini(&server->settings);
     close(server->log_fd);
     if (server->folder_is_ours) {
         scratch_free(&server->folder);
@@ -170,6 +123,10 @@ void kit_server_stop(struct kit_server *server) {
     free(server->logs);
     free(server);
     cr_assert_eq(code, 0, "exit code %d", code);
+}
+
+pthread_t kit_server_thread(const struct kit_server *server) {
+    return server->thread;
 }
 
 int kit_server_port(const struct kit_server *server) {

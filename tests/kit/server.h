@@ -1,26 +1,21 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <pthread.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include "base/metrics.h"
+#include "kit/settings.h"
 
 /* The whole server inside the test's process, on a thread of its own: any free port of loopback, a
  * folder of its own, a clock that the test sets, logs that it reads. All calls from the test's
  * thread; a failed expectation fails the test. */
 struct kit_server;
 
-#define KIT_SECRET_KEY "kit: Qm9yZWQgb2YgdGVzdCBrZXlzPyBTbyBhcmUgd2Uu"
-#define KIT_FERNET_KEY "cw_0x689RpI-jtRR7oE8h_eQsKImvJapLeSbXpwF4e4="
-#define KIT_CLIENT_ID "sim-client"
-#define KIT_CLIENT_SECRET "sim-secret"
-#define KIT_REDIRECT_URI "http://127.0.0.1:8090/api/v1/user/audible/oauth/callback"
-
 struct kit_server_opts {
-    /* "NAME=value", NULL at the end, over the kit's own settings: the above, port 0, a database in
-       the folder, debug logs. "NAME=" unsets. The process's environment is not looked at. */
+    /* "NAME=value", NULL at the end, over kit/settings.h's. "NAME=" unsets. */
     const char *const *settings;
     const char *provider_url; /* "http://127.0.0.1:<port>" of a simulated provider; NULL: port 1 */
     const char *folder;       /* NULL: a new one, removed at the end */
@@ -38,6 +33,8 @@ void kit_server_stop(struct kit_server *server);
 void kit_server_ask_stop(struct kit_server *server);
 void kit_server_join(struct kit_server *server);
 
+/* Its loop's, from start to join. */
+pthread_t kit_server_thread(const struct kit_server *server);
 int kit_server_port(const struct kit_server *server);
 const char *kit_server_folder(const struct kit_server *server); /* latchkey.db lies there */
 
