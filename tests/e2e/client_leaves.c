@@ -20,16 +20,6 @@ static void send_and_leave(int port, const char *request, bool reset, struct cli
     }
 }
 
-static void write_callback(char *out, size_t size, const char *token,
-                           const struct ask_grant *grant) {
-    char body[512];
-    snprintf(body, sizeof body, "{\"code\":\"%s\",\"state\":\"%s\"}", grant->code, grant->state);
-    snprintf(out, size,
-             "POST " ASK_API "/oauth/callback HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer %s\r\n"
-             "Content-Type: application/json\r\nContent-Length: %zu\r\n\r\n%s",
-             token, strlen(body), body);
-}
-
 /* Once the code is sent it is spent: the account is stored although nobody waits for the answer. */
 Test(client_leaves, while_the_code_is_being_exchanged) {
     for (int reset = 0; reset < 2; reset++) {
@@ -37,13 +27,13 @@ Test(client_leaves, while_the_code_is_being_exchanged) {
         struct ask_grant grant;
         struct client client;
         char token[KIT_JWT_BYTES];
-        char request[8192];
+        char request[ASK_CALLBACK_BYTES];
         platform_start(&p, NULL);
         ask_premium(token, "user-1");
         ask_grant(p.port, p.sim, token, &grant);
         simprovider_fault(p.sim, &(struct simprovider_fault){
                                      .path = TOKEN_PATH, .kind = SIMPROVIDER_HOLD, .count = 1});
-        write_callback(request, sizeof request, token, &grant);
+        ask_callback_text(request, token, &grant);
         cr_assert(client_connect(&client, p.port));
         cr_assert(client_send(&client, slice_str(request)));
         cr_assert(simprovider_wait(p.sim, SIMPROVIDER_EXCHANGES, 1, 5000));
@@ -65,14 +55,14 @@ Test(client_leaves, while_the_code_is_being_exchanged) {
 Test(client_leaves, at_once) {
     struct platform p;
     char token[KIT_JWT_BYTES];
-    char request[8192];
+    char request[ASK_CALLBACK_BYTES];
     platform_start(&p, NULL);
     ask_premium(token, "user-1");
     for (int i = 0; i < 40; i++) {
         struct client client;
         struct ask_grant grant;
         ask_grant(p.port, p.sim, token, &grant);
-        write_callback(request, sizeof request, token, &grant);
+        ask_callback_text(request, token, &grant);
         send_and_leave(p.port, request, i % 2 == 0, &client);
         client_fini(&client);
     }
@@ -108,11 +98,11 @@ Test(client_leaves, at_every_byte_of_a_callback) {
     struct platform p;
     struct ask_grant grant;
     char token[KIT_JWT_BYTES];
-    char request[8192];
+    char request[ASK_CALLBACK_BYTES];
     platform_start(&p, NULL);
     ask_premium(token, "user-1");
     ask_grant(p.port, p.sim, token, &grant);
-    write_callback(request, sizeof request, token, &grant);
+    ask_callback_text(request, token, &grant);
     size_t n = strlen(request);
     for (size_t cut = 1; cut < n; cut += cut + 7 < n ? 7 : 1) {
         struct client client;
@@ -137,13 +127,13 @@ Test(client_leaves, the_server_drains_while_a_code_is_exchanged) {
     struct client client;
     struct client_response response;
     char token[KIT_JWT_BYTES];
-    char request[8192];
+    char request[ASK_CALLBACK_BYTES];
     platform_start(&p, NULL);
     ask_premium(token, "user-1");
     ask_grant(p.port, p.sim, token, &grant);
     simprovider_fault(p.sim, &(struct simprovider_fault){
                                  .path = TOKEN_PATH, .kind = SIMPROVIDER_HOLD, .count = 1});
-    write_callback(request, sizeof request, token, &grant);
+    ask_callback_text(request, token, &grant);
     cr_assert(client_connect(&client, p.port));
     cr_assert(client_send(&client, slice_str(request)));
     cr_assert(simprovider_wait(p.sim, SIMPROVIDER_EXCHANGES, 1, 5000));

@@ -37,6 +37,7 @@ int ask(int port, struct ask ask_, struct client_response *response) {
     int status =
         client_ask(port, ask_.method != NULL ? ask_.method : "GET", buf_slice(&request), response);
     buf_fini(&request);
+    secrets_expect_none(buf_slice(&response->bytes), ask_.path, false);
     return status;
 }
 
@@ -81,23 +82,15 @@ static void keep_cookie(const struct client_response *response, char out[128]) {
     snprintf(out, 128, "%.*s", SLICE_ARGS(cookie));
 }
 
-void ask_grant(int port, struct simprovider *sim, const char *token, struct ask_grant *out) {
-    struct client_response response;
+static void consent(struct simprovider *sim, const struct client_response *response,
+                    struct ask_grant *out) {
     struct simprovider_return back;
     char auth_url[4096];
     char challenge[64];
-    int status = ask(port,
-                     (struct ask){.method = "POST",
-                                  .path = "oauth/authorize",
-                                  .token = token,
-                                  .json = "{\"redirect_uri\":\"\"}"},
-                     &response);
-    cr_assert_eq(status, 200, "authorize: %d %.*s", status, SLICE_ARGS(response.body));
-    ask_member(&response, "auth_url", auth_url, sizeof auth_url);
-    ask_member(&response, "code_challenge", challenge, sizeof challenge);
+    ask_member(response, "auth_url", auth_url, sizeof auth_url);
+    ask_member(response, "code_challenge", challenge, sizeof challenge);
     secrets_add_challenge(slice_str(challenge));
-    keep_cookie(&response, out->cookie);
-    client_response_fini(&response);
+    keep_cookie(response, out->cookie);
     cr_assert(simprovider_consent(sim, slice_str(auth_url), true, &back), "%s", back.error);
     snprintf(out->code, sizeof out->code, "%s", back.code);
     snprintf(out->state, sizeof out->state, "%.*s", (int)sizeof out->state - 1, back.state);
@@ -106,6 +99,38 @@ void ask_grant(int port, struct simprovider *sim, const char *token, struct ask_
                 SECRETS_NOT_IN_LOGS);
     secrets_add("a flow cookie", slice_from(slice_str(out->cookie), strlen("latchkey-flow=")),
                 SECRETS_NOT_IN_LOGS);
+}
+
+int ask_try_grant(int port, struct simprovider *sim, const char *token, struct ask_grant *out) {
+    struct client_response response;
+    int status = ask(port,
+                     (struct ask){.method = "POST",
+                                  .path = "oauth/authorize",
+                                  .token = token,
+                                  .json = "{\"redirect_uri\":\"\"}"},
+                     &response);
+    if (status == 200) {
+        consent(sim, &response, out);
+    }
+    client_response_fini(&response);
+    return status;
+}
+
+void ask_grant(int port, struct simprovider *sim, const char *token, struct ask_grant *out) {
+    int status = ask_try_grant(port, sim, token, out);
+    cr_assert_eq(status, 200, "authorize: %d", status);
+}
+
+void ask_callback_text(char out[ASK_CALLBACK_BYTES], const char *token,
+                       const struct ask_grant *grant) {
+    char body[512];
+    snprintf(body, sizeof body, "{\"code\":\"%s\",\"state\":\"%s\"}", grant->code, grant->state);
+    int n = snprintf(out, ASK_CALLBACK_BYTES,
+                     "POST " ASK_API
+                     "/oauth/callback HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer %s\r\n"
+                     "Content-Type: application/json\r\nContent-Length: %zu\r\n\r\n%s",
+                     token, strlen(body), body);
+    cr_assert_lt(n, ASK_CALLBACK_BYTES);
 }
 
 int ask_callback(int port, const char *token, const struct ask_grant *grant,

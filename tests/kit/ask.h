@@ -38,7 +38,13 @@ struct ask_grant {
     char cookie[128]; /* "latchkey-flow=…" */
 };
 void ask_grant(int port, struct simprovider *sim, const char *token, struct ask_grant *out);
+/* The same where authorize may fail: its status, and a grant with 200 only. */
+int ask_try_grant(int port, struct simprovider *sim, const char *token, struct ask_grant *out);
 
+/* The same as bytes, for a connection of the test's own: POST oauth/callback. */
+enum { ASK_CALLBACK_BYTES = KIT_JWT_BYTES + 1024 };
+void ask_callback_text(char out[ASK_CALLBACK_BYTES], const char *token,
+                       const struct ask_grant *grant);
 /* POST oauth/callback with it; the status. */
 int ask_callback(int port, const char *token, const struct ask_grant *grant,
                  struct client_response *response);

@@ -22,6 +22,7 @@ static struct entry {
     enum secrets_where where;
 } entries[SECRETS_MAX];
 static size_t entry_count;
+static bool will_forget;
 static char challenges[CHALLENGES_MAX][RANDOM_TEXT_BYTES];
 static size_t challenge_count;
 
@@ -58,7 +59,7 @@ static void fill_forms(struct entry *entry, struct slice secret) {
     }
 }
 
-static void free_all(void) {
+static void forget_entries(void) {
     for (size_t i = 0; i < entry_count; i++) {
         for (size_t f = 0; f < FORMS; f++) {
             mem_free(entries[i].forms[f]);
@@ -71,8 +72,8 @@ void secrets_add(const char *what, struct slice secret, enum secrets_where where
     cr_assert_geq(secret.len, FORM_BYTES_MIN, "%s: too short to be looked for", what);
     pthread_mutex_lock(&mutex);
     cr_assert_lt(entry_count, SECRETS_MAX);
-    if (entry_count == 0) {
-        atexit(free_all);
+    if (!will_forget) {
+        will_forget = atexit(forget_entries) == 0;
     }
     struct entry *entry = &entries[entry_count++];
     *entry = (struct entry){.what = what, .where = where};
@@ -150,6 +151,13 @@ const char *secrets_find(struct slice text, bool is_log) {
 void secrets_expect_none(struct slice text, const char *where, bool is_log) {
     const char *found = secrets_find(text, is_log);
     cr_assert_null(found, "%s in %s", found, where);
+}
+
+void secrets_forget(void) {
+    pthread_mutex_lock(&mutex);
+    forget_entries();
+    challenge_count = 0;
+    pthread_mutex_unlock(&mutex);
 }
 
 size_t secrets_count(void) {

@@ -23,5 +23,8 @@ const char *secrets_find(struct slice text, bool is_log);
 /* Fails the test where `text` holds one. */
 void secrets_expect_none(struct slice text, const char *where, bool is_log);
 
+/* Forgets them all: for a test that goes on with another server. */
+void secrets_forget(void);
+
 /* How many are known: so that a test can show that it looked for some. */
 size_t secrets_count(void);
