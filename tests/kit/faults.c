@@ -21,11 +21,18 @@ static struct {
     _Atomic int count;
     _Atomic(const char *) met;
 } families[FAULTS_FAMILIES];
+static _Atomic bool is_one_thread;
+static _Atomic pthread_t one_thread;
 
 void faults_arm(enum faults_family family, int n) {
     families[family].n = n;
     families[family].count = 0;
     families[family].met = NULL;
+}
+
+void faults_only_on(const pthread_t *thread) {
+    one_thread = thread != NULL ? *thread : 0;
+    is_one_thread = thread != NULL;
 }
 
 int faults_count(enum faults_family family) {
@@ -37,6 +44,9 @@ const char *faults_met(enum faults_family family) {
 }
 
 static bool fails(enum faults_family family, const char *name) {
+    if (is_one_thread && !pthread_equal(one_thread, pthread_self())) {
+        return false;
+    }
     int count = atomic_fetch_add(&families[family].count, 1) + 1;
     if (count != families[family].n) {
         return false;

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <pthread.h>
+
 /* Makes the n-th call to libuv or libcurl fail, as it could fail: the linker sends the calls of our
  * own objects through here (kit/faults.cmake). What can't fail but by a mistake of the caller (a
  * timer's start, an async's send, a write on an open stream) is left alone. accept4 counts as
@@ -11,7 +13,10 @@ enum faults_family { FAULTS_UV, FAULTS_CURL, FAULTS_FAMILIES };
 
 /* The n-th call from now on (from 1) fails, once; 0: none. Counting starts again. Any thread. */
 void faults_arm(enum faults_family family, int n);
-/* Calls since then. */
+/* Only what this thread calls is counted and fails, from now on; NULL: what any does. For a server
+ * whose peer, in the same process, is to stay sound. */
+void faults_only_on(const pthread_t *thread);
+/* Calls since it was armed. */
 int faults_count(enum faults_family family);
-/* The function that was made to fail since then, or NULL. */
+/* The function that was made to fail since it was armed, or NULL. */
 const char *faults_met(enum faults_family family);
