@@ -10,14 +10,9 @@
 #include "kit/leaks.h"
 #include "kit/platform.h"
 #include "kit/scratch.h"
+#include "kit/soak.h"
 
 enum { ROUNDS = 50 };
-
-/* LATCHKEY_SOAK_ROUNDS asks for more. */
-static int rounds(void) {
-    const char *wanted = getenv("LATCHKEY_SOAK_ROUNDS");
-    return wanted != NULL ? (int)strtol(wanted, NULL, 10) : ROUNDS;
-}
 
 struct rig {
     struct scratch folder;
@@ -45,11 +40,12 @@ static void rig_stop(struct rig *rig) {
     scratch_free(&rig->folder);
 }
 
-Test(durability, killed_directly_after_a_200_the_account_is_there, .timeout = 1200) {
+Test(durability, killed_directly_after_a_200_the_account_is_there, .timeout = 3600) {
     struct rig rig;
     char sub[32];
+    int rounds = soak_times("TEST_SOAK_ROUNDS", ROUNDS);
     rig_start(&rig);
-    for (int i = 0; i < rounds(); i++) {
+    for (int i = 0; i < rounds; i++) {
         snprintf(sub, sizeof sub, "user-%d", i);
         platform_link(&rig.p, sub);
         child_kill(&rig.child);
@@ -67,7 +63,7 @@ static void set_disk_full(struct rig *rig, bool full) {
     stat(wal.path, &file);
     struct rlimit limit = {.rlim_cur = full ? (rlim_t)file.st_size : RLIM_INFINITY,
                            .rlim_max = RLIM_INFINITY};
-    cr_assert_eq(prlimit(rig->child.pid, RLIMIT_FSIZE, &limit, NULL), 0);
+    cr_assert_eq(prlimit(child_pid(&rig->child), RLIMIT_FSIZE, &limit, NULL), 0);
 }
 
 static int try_link(struct rig *rig, const char *sub, char detail[64]) {

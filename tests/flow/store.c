@@ -14,6 +14,7 @@
 #include "kit/faults_sqlite.h"
 #include "kit/leaks.h"
 #include "kit/scratch.h"
+#include "kit/soak.h"
 
 static void open_rig(struct accounts_rig *rig, const char *path) {
     const struct accounts_rig_opts opts = {
@@ -89,8 +90,7 @@ static int run_and_kill(const char *path, int round, int answers) {
 }
 
 Test(store, what_was_answered_survives_kill_9, .timeout = 3600) {
-    const char *wanted = getenv("LATCHKEY_SOAK_ROUNDS");
-    int rounds = wanted != NULL ? (int)strtol(wanted, NULL, 10) : CRASH_ROUNDS;
+    int rounds = soak_times("TEST_SOAK_ROUNDS", CRASH_ROUNDS);
     struct scratch folder = scratch_new();
     struct scratch file = scratch_file(&folder, "a.db");
     char user_id[32];
