@@ -47,7 +47,7 @@ struct provider_names {
     const char *search_query;
     const char *search_limit;
     const char *product_page; /* of the shop, before the asin */
-    size_t library_page_max; /* books */
+    size_t library_page_max;  /* books */
     size_t search_page_max;
     /* of its answers */
     const char *library_items;

@@ -76,7 +76,7 @@ Test(provider, link_refresh_read_and_revoke) {
     call = rig_ask(rig, PROVIDER_CALL_REVOKE);
     cr_assert_eq(call->rc, RC_OK, "%s", rc_name(call->rc));
     cr_assert_not(simprovider_is_live(rig->sim, slice_str(rig->refresh_token)));
-    for (int i = 0; i < PROVIDER_CALL_ENDPOINTS; i++) {
+    for (enum provider_call_endpoint i = PROVIDER_CALL_TOKEN; i < PROVIDER_CALL_ENDPOINTS; i++) {
         cr_assert_eq(rig_metric(rig, i, PROVIDER_CALL_2XX), 1, "%s", rig_endpoint_name(i));
         cr_assert_eq(rig_sends(rig, i), 1, "%s", rig_endpoint_name(i));
     }
@@ -136,7 +136,7 @@ Test(provider, too_much_to_do) {
     struct rig_call *call = rig_ask(rig, PROVIDER_CALL_LIBRARY);
     cr_assert_eq(call->rc, RC_OVERLOADED, "the lane is full: %s", rc_name(call->rc));
     rig->limit = 1;
-    for (int i = 0; i < PROVIDER_CALL_ENDPOINTS; i++) {
+    for (enum provider_call_endpoint i = PROVIDER_CALL_TOKEN; i < PROVIDER_CALL_ENDPOINTS; i++) {
         int64_t sends = rig_sends(rig, i);
         rig_start(rig, 0, PROVIDER_CALL_LIBRARY);
         rig_start(rig, 1, i);
@@ -332,7 +332,7 @@ Test(provider, refusals_of_tokens) {
     };
     struct rig *rig = linked();
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        for (int e = PROVIDER_CALL_TOKEN; e <= PROVIDER_CALL_REVOKE; e++) {
+        for (enum provider_call_endpoint e = PROVIDER_CALL_TOKEN; e <= PROVIDER_CALL_REVOKE; e++) {
             enum rc wanted = e == PROVIDER_CALL_TOKEN     ? cases[i].exchange
                              : e == PROVIDER_CALL_REFRESH ? cases[i].refresh
                                                           : RC_PROVIDER_UNAVAILABLE;

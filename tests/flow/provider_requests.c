@@ -150,7 +150,7 @@ Test(provider_requests, too_long_to_be_sent) {
     rig->asin = text;
     struct provider_names names = provider_audible;
     names.authorization_scheme = text;
-    for (int e = 0; e < PROVIDER_CALL_ENDPOINTS; e++) {
+    for (enum provider_call_endpoint e = PROVIDER_CALL_TOKEN; e < PROVIDER_CALL_ENDPOINTS; e++) {
         rig->provider.names = e == PROVIDER_CALL_LIBRARY ? &names : &provider_audible;
         struct rig_call *call = rig_ask(rig, e);
         cr_assert_eq(call->rc, RC_PROVIDER_UNAVAILABLE, "%s: %s", rig_endpoint_name(e),

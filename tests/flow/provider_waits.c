@@ -101,7 +101,8 @@ Test(provider_waits, nothing_is_sent_when_no_time_is_left) {
     static const int64_t left_ms[] = {-100000, -1, 0, LIMIT_CALL_LEFT_MIN_MS - 1};
     struct rig *rig = linked();
     for (size_t i = 0; i < sizeof left_ms / sizeof left_ms[0]; i++) {
-        for (int e = 0; e < PROVIDER_CALL_ENDPOINTS; e++) {
+        for (enum provider_call_endpoint e = PROVIDER_CALL_TOKEN; e < PROVIDER_CALL_ENDPOINTS;
+             e++) {
             int64_t sends = rig_sends(rig, e);
             rig->patience_ms = left_ms[i];
             struct rig_call *call = rig_ask(rig, e);
@@ -160,7 +161,7 @@ static void cancel_first(struct rig *rig) {
 Test(provider_waits, cancel_before_anything_is_sent) {
     struct rig *rig = linked();
     rig_consent(rig);
-    for (int e = 0; e < PROVIDER_CALL_ENDPOINTS; e++) {
+    for (enum provider_call_endpoint e = PROVIDER_CALL_TOKEN; e < PROVIDER_CALL_ENDPOINTS; e++) {
         int64_t sends = rig_sends(rig, e);
         rig_start(rig, 0, e);
         cancel_first(rig);
@@ -171,7 +172,7 @@ Test(provider_waits, cancel_before_anything_is_sent) {
         cr_assert_eq(rig_sends(rig, e), sends);
         cr_assert_eq(rig_metric(rig, e, PROVIDER_CALL_CANCELED), 1);
     }
-    for (int e = PROVIDER_CALL_TOKEN; e < PROVIDER_CALL_ENDPOINTS; e++) {
+    for (enum provider_call_endpoint e = PROVIDER_CALL_TOKEN; e < PROVIDER_CALL_ENDPOINTS; e++) {
         cr_assert_eq(rig_ask(rig, e)->rc, good(e), "%s is not spent", rig_endpoint_name(e));
         if (e == PROVIDER_CALL_REVOKE) {
             rig_link(rig);
@@ -185,7 +186,7 @@ Test(provider_waits, cancel_before_anything_is_sent) {
 Test(provider_waits, cancel_of_one_that_fails_at_once) {
     struct rig *rig = linked();
     rig->patience_ms = 0;
-    for (int e = 0; e < PROVIDER_CALL_ENDPOINTS; e++) {
+    for (enum provider_call_endpoint e = PROVIDER_CALL_TOKEN; e < PROVIDER_CALL_ENDPOINTS; e++) {
         rig_start(rig, 0, e);
         cancel_first(rig);
         rig_run(rig);
@@ -204,7 +205,7 @@ static void cancel_and_let_go(struct rig *rig) {
 }
 
 Test(provider_waits, cancel_of_what_is_sent) {
-    for (int e = 0; e < PROVIDER_CALL_ENDPOINTS; e++) {
+    for (enum provider_call_endpoint e = PROVIDER_CALL_TOKEN; e < PROVIDER_CALL_ENDPOINTS; e++) {
         struct rig *rig = linked();
         rig_consent(rig);
         rig_fault(rig, e, (struct simprovider_fault){.kind = SIMPROVIDER_HOLD, .count = 1});
@@ -317,7 +318,7 @@ static int64_t gauge(struct rig *rig, enum metric metric) {
 }
 
 Test(provider_waits, an_open_breaker_answers_at_once_and_spends_nothing) {
-    for (int e = 0; e < PROVIDER_CALL_ENDPOINTS; e++) {
+    for (enum provider_call_endpoint e = PROVIDER_CALL_TOKEN; e < PROVIDER_CALL_ENDPOINTS; e++) {
         struct rig *rig = breaking();
         bool is_auth = rig_is_post(e);
         enum metric open = is_auth ? METRIC_BREAKER_AUTH_OPEN : METRIC_BREAKER_API_OPEN;
@@ -326,7 +327,8 @@ Test(provider_waits, an_open_breaker_answers_at_once_and_spends_nothing) {
         cr_assert_eq(gauge(rig, open), 1);
         cr_assert_eq(gauge(rig, METRIC_BREAKER_OPENED), 1);
         rig_consent(rig);
-        for (int other = 0; other < PROVIDER_CALL_ENDPOINTS; other++) {
+        for (enum provider_call_endpoint other = PROVIDER_CALL_TOKEN;
+             other < PROVIDER_CALL_ENDPOINTS; other++) {
             int64_t sends = rig_sends(rig, other);
             if (rig_is_post(other) != is_auth) {
                 continue;
@@ -476,7 +478,7 @@ Test(provider_waits, nobody_listens) {
     rig->provider.auth_url = SLICE("http://127.0.0.1:1/auth");
     rig->provider.api_base_url = SLICE("http://127.0.0.1:1/api");
     rig->provider.revoke_url = SLICE("http://127.0.0.1:1/revoke");
-    for (int e = 0; e < PROVIDER_CALL_ENDPOINTS; e++) {
+    for (enum provider_call_endpoint e = PROVIDER_CALL_TOKEN; e < PROVIDER_CALL_ENDPOINTS; e++) {
         struct rig_call *call = rig_ask(rig, e);
         cr_assert_eq(call->rc, RC_PROVIDER_UNAVAILABLE, "%s", rc_name(call->rc));
         cr_assert_not(call->was_sent, "%s", rig_endpoint_name(e));
