@@ -33,6 +33,9 @@ enum {
     LIMIT_TOKEN_BYTES = 16 * 1024, /* an access or refresh token of the provider */
     LIMIT_PROVIDER_USER_ID_BYTES = 255,
     LIMIT_JWT_BYTES = 8 * 1024,
+    LIMIT_KID_BYTES = 255, /* the name of a published key */
+    LIMIT_JWKS_BYTES = 256 * 1024,
+    LIMIT_JWKS_KEYS = 64,
     RANDOM_BYTES = 32,      /* of a state, a verifier, a flow cookie */
     RANDOM_TEXT_BYTES = 43, /* the same as unpadded base64url */
     STATE_SHOWN_BYTES = 10, /* of a state in a log line */

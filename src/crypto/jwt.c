@@ -13,11 +13,12 @@ static const double TIME_MAX_S = 253402300799.0;
 #define JWT_REASON_TEXT(name, text) [JWT_##name] = text,
 static const char *const reasons[JWT_REASON_COUNT] = {JWT_REASON_MAP(JWT_REASON_TEXT)};
 
-static const struct slice algs[] = {
+static const struct slice hmac_algs[] = {
     [HASH_HS256] = {"HS256", 5},
     [HASH_HS384] = {"HS384", 5},
     [HASH_HS512] = {"HS512", 5},
 };
+enum { HMAC_ALGS = sizeof hmac_algs / sizeof hmac_algs[0] };
 
 const char *jwt_reason_text(enum jwt_reason reason) {
     return (unsigned)reason < JWT_REASON_COUNT ? reasons[reason] : "unknown";
@@ -58,23 +59,30 @@ static struct json *open_object(struct slice part) {
     return object;
 }
 
-/* The algorithm that the header names. What it says of keys (kid, jku, jwk, x5u, x5c) is never
- * read: a token doesn't choose the key that verifies it. */
-static enum jwt_reason read_header(struct slice part, enum hash_hmac_alg *alg) {
-    struct json *header = open_object(part);
+/* The header's algorithm as an index in `algs`, which is all that is taken from it: what else it
+ * says of keys (jku, jwk, x5u, x5c) is never read, as a token doesn't bring the key that verifies
+ * it. The kid, which chooses among keys that we have, is looked at for published keys only. */
+static enum jwt_reason read_alg(const struct json *header, const struct slice *algs, size_t count,
+                                size_t *index) {
     struct slice name;
-    enum jwt_reason reason = JWT_ALGORITHM;
     if (header == NULL || json_member(header, "crit") != NULL ||
         !json_to_slice(json_member(header, "alg"), &name)) {
-        json_close(header);
         return JWT_MALFORMED;
     }
-    for (size_t i = 0; i < sizeof algs / sizeof algs[0]; i++) {
+    for (size_t i = 0; i < count; i++) {
         if (slice_eq(name, algs[i])) {
-            *alg = (enum hash_hmac_alg)i;
-            reason = JWT_NONE;
+            *index = i;
+            return JWT_NONE;
         }
     }
+    return JWT_ALGORITHM;
+}
+
+static enum jwt_reason read_hmac_header(struct slice part, enum hash_hmac_alg *alg) {
+    struct json *header = open_object(part);
+    size_t index = 0;
+    enum jwt_reason reason = read_alg(header, hmac_algs, HMAC_ALGS, &index);
+    *alg = (enum hash_hmac_alg)index;
     json_close(header);
     return reason;
 }
@@ -92,7 +100,7 @@ static enum jwt_reason check_signature(const struct parts *parts, const struct j
     unsigned char bytes[B64_DECODED_MAX(LIMIT_JWT_BYTES)];
     size_t n = 0;
     enum hash_hmac_alg alg;
-    enum jwt_reason reason = read_header(parts->header, &alg);
+    enum jwt_reason reason = read_hmac_header(parts->header, &alg);
     if (reason != JWT_NONE) {
         return reason;
     }
@@ -121,6 +129,58 @@ enum jwt_reason jwt_verify_signature(struct slice token, const struct jwt_key *k
     }
     *payload = parts.payload;
     return check_signature(&parts, keys, key_count, key_index);
+}
+
+/* ---- published keys ---- */
+
+static enum jwt_reason read_kid(const struct json *header, struct jwt_published *out) {
+    const struct json *kid = json_member(header, "kid");
+    struct slice text;
+    if (kid == NULL) {
+        return JWT_NONE;
+    }
+    if (!json_to_slice(kid, &text)) {
+        return JWT_MALFORMED;
+    }
+    if (text.len > sizeof out->kid_at) {
+        return JWT_KEY;
+    }
+    memcpy(out->kid_at, text.at, text.len);
+    out->kid = slice_make(out->kid_at, text.len);
+    return JWT_NONE;
+}
+
+static enum jwt_reason read_published_header(struct slice part, struct jwt_published *out) {
+    struct json *header = open_object(part);
+    size_t index = 0;
+    enum jwt_reason reason = read_alg(header, jwks_alg_names, JWKS_ALG_COUNT, &index);
+    out->alg = (enum jwks_alg)index;
+    if (reason == JWT_NONE) {
+        reason = read_kid(header, out);
+    }
+    json_close(header);
+    return reason;
+}
+
+enum jwt_reason jwt_read_published(struct slice token, struct jwt_published *out) {
+    struct parts parts;
+    size_t n = 0;
+    out->kid = SLICE_NULL;
+    if (!split(token, &parts)) {
+        return JWT_MALFORMED;
+    }
+    enum jwt_reason reason = read_published_header(parts.header, out);
+    if (reason != JWT_NONE) {
+        return reason;
+    }
+    if (parts.signature.len > B64_BYTES(JWKS_SIGNATURE_MAX_BYTES) ||
+        !b64_decode_unpadded(out->signature_at, &n, parts.signature)) {
+        return JWT_MALFORMED;
+    }
+    out->payload = parts.payload;
+    out->signed_text = parts.signed_text;
+    out->signature = slice_make(out->signature_at, n);
+    return JWT_NONE;
 }
 
 /* ---- the claims ---- */
@@ -196,20 +256,28 @@ static enum jwt_reason check_claims(const struct jwt_rules *rules, struct jwt *j
     return type == NULL || is_text(type, SLICE("access")) ? JWT_NONE : JWT_TYPE;
 }
 
-enum jwt_reason jwt_verify(struct slice token, const struct jwt_key *keys, size_t key_count,
-                           const struct jwt_rules *rules, struct jwt *out) {
-    struct slice payload;
-    *out = (struct jwt){0};
-    enum jwt_reason reason =
-        jwt_verify_signature(token, keys, key_count, &payload, &out->key_index);
-    if (reason != JWT_NONE) {
-        return reason;
-    }
-    out->claims = open_object(payload);
-    reason = out->claims != NULL ? check_claims(rules, out) : JWT_MALFORMED;
+enum jwt_reason jwt_read_claims(struct slice payload, const struct jwt_rules *rules,
+                                struct jwt *out) {
+    *out = (struct jwt){.claims = open_object(payload)};
+    enum jwt_reason reason = out->claims != NULL ? check_claims(rules, out) : JWT_MALFORMED;
     if (reason != JWT_NONE) {
         json_close(out->claims);
         *out = (struct jwt){0};
+    }
+    return reason;
+}
+
+enum jwt_reason jwt_verify(struct slice token, const struct jwt_key *keys, size_t key_count,
+                           const struct jwt_rules *rules, struct jwt *out) {
+    struct slice payload;
+    size_t key_index = 0;
+    *out = (struct jwt){0};
+    enum jwt_reason reason = jwt_verify_signature(token, keys, key_count, &payload, &key_index);
+    if (reason == JWT_NONE) {
+        reason = jwt_read_claims(payload, rules, out);
+    }
+    if (reason == JWT_NONE) {
+        out->key_index = key_index;
     }
     return reason;
 }
@@ -230,7 +298,7 @@ enum rc jwt_sign(const struct jwt_key *key, struct slice payload, struct buf *ou
     size_t start = out->len;
     buf_init_fixed(&header, header_at, sizeof header_at);
     BUF_LIT(&header, "{\"alg\":\"");
-    buf_append(&header, algs[key->alg]);
+    buf_append(&header, hmac_algs[key->alg]);
     BUF_LIT(&header, "\",\"typ\":\"JWT\"}");
     append_b64(out, buf_slice(&header));
     buf_append_char(out, '.');
