@@ -10,7 +10,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "app/address.h"
+#include "base/address.h"
 #include "app/config.h"
 #include "base/clock.h"
 

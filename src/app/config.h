@@ -5,7 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "app/address.h"
+#include "base/address.h"
 #include "app/notes.h"
 #include "base/arena.h"
 #include "base/log.h"
@@ -68,6 +68,7 @@ struct config {
     struct slice tls_cert;
     struct slice tls_key;
     struct slice metrics_listen;
+    struct slice docs_dir;
     struct config_blocks trusted_proxies;
     struct config_list cors_origins;
     struct slice return_url;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "app/address.h"
+#include "base/address.h"
 
 #include <criterion/criterion.h>
 #include <string.h>
@@ -108,5 +108,64 @@ Test(address, refuses_blocks_that_are_none) {
         cr_assert_not(address_parse_block(slice_str(cases[i].text), &block, problem), "%s",
                       cases[i].text);
         cr_assert_not_null(strstr(problem, cases[i].says), "%s: %s", cases[i].text, problem);
+    }
+}
+
+Test(address, ip_with_a_port_and_without) {
+    static const struct {
+        const char *text;
+        const char *written; /* NULL: refused */
+    } cases[] = {
+        {"192.0.2.1", "192.0.2.1"},
+        {"192.0.2.1:8080", "192.0.2.1"},
+        {"2001:DB8::1", "2001:db8::1"},
+        {"[2001:db8::1]", NULL},
+        {"[2001:db8::1]:443", "2001:db8::1"},
+        {"::ffff:192.0.2.1", "192.0.2.1"},
+        {"unknown", NULL},
+        {"", NULL},
+        {"192.0.2.1, 192.0.2.2", NULL},
+        {"192.0.2.300", NULL},
+        {"_hidden", NULL},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct address address;
+        char written[ADDRESS_TEXT_BYTES];
+        bool good = address_parse_ip(slice_str(cases[i].text), &address);
+        cr_assert_eq(good, cases[i].written != NULL, "%s", cases[i].text);
+        if (good) {
+            address_write_ip(&address, written);
+            cr_assert_str_eq(written, cases[i].written);
+        }
+    }
+}
+
+Test(address, block_holds) {
+    static const struct {
+        const char *block;
+        const char *ip;
+        bool holds;
+    } cases[] = {
+        {"10.0.0.0/8", "10.255.1.2", true},
+        {"10.0.0.0/8", "11.0.0.0", false},
+        {"192.0.2.128/25", "192.0.2.200", true},
+        {"192.0.2.128/25", "192.0.2.127", false},
+        {"192.0.2.1", "192.0.2.1", true},
+        {"192.0.2.1", "192.0.2.2", false},
+        {"0.0.0.0/0", "203.0.113.7", true},
+        {"0.0.0.0/0", "2001:db8::1", false},
+        {"::/0", "2001:db8::1", true},
+        {"2001:db8::/33", "2001:db8:7fff::", true},
+        {"2001:db8::/33", "2001:db8:8000::", false},
+        {"10.0.0.0/8", "::ffff:10.1.2.3", true},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        char problem[ADDRESS_PROBLEM_BYTES];
+        struct address_block block;
+        struct address ip;
+        cr_assert(address_parse_block(slice_str(cases[i].block), &block, problem), "%s", problem);
+        cr_assert(address_parse_ip(slice_str(cases[i].ip), &ip));
+        cr_assert_eq(address_block_holds(&block, &ip), cases[i].holds, "%s %s", cases[i].block,
+                     cases[i].ip);
     }
 }

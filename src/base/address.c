@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "app/address.h"
+#include "base/address.h"
 
 #include <arpa/inet.h>
 #include <stdio.h>
@@ -127,4 +127,45 @@ bool address_parse_block(struct slice text, struct address_block *out,
         return false;
     }
     return true;
+}
+
+static const unsigned char v4_in_v6[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xFF, 0xFF};
+
+bool address_parse_ip(struct slice text, struct address *out) {
+    struct slice host = text;
+    struct slice port;
+    bool is_v6;
+    *out = (struct address){.kind = ADDRESS_V4};
+    if (parse_bytes(text, ADDRESS_V4, out->bytes)) {
+        return true;
+    }
+    out->kind = ADDRESS_V6;
+    if (!parse_bytes(text, ADDRESS_V6, out->bytes)) {
+        if (!split_port(text, &host, &port, &is_v6)) {
+            return false;
+        }
+        out->kind = is_v6 ? ADDRESS_V6 : ADDRESS_V4;
+        if (!parse_bytes(host, out->kind, out->bytes)) {
+            return false;
+        }
+    }
+    if (out->kind == ADDRESS_V6 && memcmp(out->bytes, v4_in_v6, sizeof v4_in_v6) == 0) {
+        memmove(out->bytes, out->bytes + sizeof v4_in_v6, 4);
+        memset(out->bytes + 4, 0, sizeof out->bytes - 4);
+        out->kind = ADDRESS_V4;
+    }
+    return true;
+}
+
+bool address_block_holds(const struct address_block *block, const struct address *address) {
+    unsigned whole = block->bits / 8;
+    unsigned rest = block->bits % 8;
+    unsigned char mask = (unsigned char)(0xFF << (8 - rest));
+    return block->kind == address->kind && memcmp(block->bytes, address->bytes, whole) == 0 &&
+           (rest == 0 || ((block->bytes[whole] ^ address->bytes[whole]) & mask) == 0);
+}
+
+void address_write_ip(const struct address *address, char out[ADDRESS_TEXT_BYTES]) {
+    inet_ntop(address->kind == ADDRESS_V4 ? AF_INET : AF_INET6, address->bytes, out,
+              ADDRESS_TEXT_BYTES);
 }
