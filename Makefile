@@ -9,6 +9,7 @@ sources = find src tests bench -name '*.[ch]'
 help: ## this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' Makefile | expand -t 16
 
+run: needs-release = docs
 run: build ## Latchkey and a simulated provider, to click through in a browser (Ctrl-C stops both)
 	@tests/provider/run
 
