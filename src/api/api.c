@@ -3,10 +3,15 @@
 
 #include "api/call.h"
 #include "api/dispatch.h"
+#include "api/endpoints.h"
 #include "api/ep_return.h"
+#include "api/openapi.h"
 #include "api/reply.h"
 #include "api/routes.h"
+#include "base/limits.h"
 #include "base/mem.h"
+
+enum { OPENAPI_BYTES_MAX = 256 * 1024 };
 
 const char api_headers[] = "X-Content-Type-Options: nosniff\r\n"
                            "Cache-Control: no-store\r\n"
@@ -20,6 +25,46 @@ const struct http_handler api_handler = {
     .error_body = reply_protocol_error,
 };
 
+const struct http_handler api_metrics_handler = {
+    .on_head = dispatch_metrics_head,
+    .on_body = dispatch_body,
+    .error_body = reply_protocol_error,
+};
+
+static void hide(struct slice *path, bool is_hidden) {
+    path->len = is_hidden ? 0 : path->len;
+}
+
+static void build_routes(struct api *api) {
+    const struct api_opts *opts = &api->opts;
+    api->paths = routes_paths(opts->prefix);
+    api->metrics_paths = routes_paths(opts->prefix);
+    api->metrics_of = mem_calloc(route_count, sizeof *api->metrics_of);
+    for (size_t i = 0; i < route_count; i++) {
+        const struct openapi_operation *operation = openapi_operation_of(&routes[i]);
+        bool is_metrics = routes[i].run == ep_metrics;
+        hide(&api->paths[i], (is_metrics && !opts->serves_metrics) ||
+                                 (routes[i].run == ep_docs && opts->docs == NULL));
+        hide(&api->metrics_paths[i],
+             !is_metrics && !slice_eq(api->metrics_paths[i], SLICE("/healthz")));
+        api->metrics_of[i] = operation != NULL ? operation->metric : METRICS_ROUTE_NONE;
+    }
+    buf_init(&api->openapi, OPENAPI_BYTES_MAX);
+    openapi_write(api->paths, &api->openapi);
+}
+
+static void free_api(struct api *api) {
+    if (api->limiter != NULL) {
+        limiter_free(api->limiter);
+    }
+    routes_free_paths(api->paths);
+    routes_free_paths(api->metrics_paths);
+    mem_free(api->metrics_of);
+    buf_fini(&api->openapi);
+    mem_free(api->page_csp);
+    mem_free(api);
+}
+
 struct api *api_new(const struct api_opts *opts) {
     struct api *api = mem_calloc(1, sizeof *api);
     api->opts = *opts;
@@ -32,14 +77,14 @@ struct api *api_new(const struct api_opts *opts) {
         .metrics = opts->metrics,
         .provider_timeout_ms = opts->provider_timeout_ms,
     };
-    api->paths = routes_paths(opts->prefix);
+    build_routes(api);
     api->cookie_is_secure = slice_starts(opts->provider->redirect_uri, SLICE("https://"));
     api->cookie_name =
         api->cookie_is_secure ? SLICE("__Host-latchkey-flow") : SLICE("latchkey-flow");
     api->page_csp = ep_return_csp();
-    if (api->page_csp == NULL) {
-        routes_free_paths(api->paths);
-        mem_free(api);
+    api->limiter = limiter_new(LIMIT_RATE_KEYS);
+    if (api->page_csp == NULL || api->limiter == NULL || !buf_ok(&api->openapi)) {
+        free_api(api);
         return NULL;
     }
     linker_open(&api->linker);
@@ -54,9 +99,7 @@ static void on_linker_closed(void *owner) {
     struct api *api = owner;
     void (*closed)(void *closed_owner) = api->closed;
     void *closed_owner = api->closed_owner;
-    routes_free_paths(api->paths);
-    mem_free(api->page_csp);
-    mem_free(api);
+    free_api(api);
     closed(closed_owner);
 }
 

@@ -5,6 +5,8 @@
 #include <stdint.h>
 
 #include "api/api.h"
+#include "auth/limiter.h"
+#include "base/buf.h"
 #include "link/linker.h"
 
 enum { API_READY_FRESH_MS = 1000 };
@@ -13,12 +15,15 @@ enum { API_READY_FRESH_MS = 1000 };
 struct call {
     struct api *api;
     struct http_request *request;
+    const struct slice *paths; /* of the routes that are served where the request came in */
     const struct route *route;
-    struct slice segment;     /* what stands for the "{name}" of the route; null without one */
-    struct caller caller;     /* where the route needs one; `sub` in the arena */
-    struct slice cors_origin; /* the request's origin where it is listed, else null */
-    int64_t deadline_ms;      /* loop_now_ms */
-    bool is_open;             /* counted in api->open_calls */
+    struct slice segment;          /* what stands for the "{name}" of the route; null without one */
+    struct caller caller;          /* where the route needs one; `sub` in the arena */
+    struct slice cors_origin;      /* the request's origin where it is listed, else null */
+    int64_t deadline_ms;           /* loop_now_ms */
+    struct slice client;           /* its address, "" over a unix socket */
+    struct limiter_answer limited; /* with RC_RATE_LIMITED */
+    bool is_open;                  /* counted in api->open_calls */
     void (*gone)(struct call *call); /* the client has left; set by a flow that would hurry */
     void *flow;                      /* the endpoint's */
 };
@@ -26,7 +31,11 @@ struct call {
 struct api {
     struct api_opts opts;
     struct linker linker;
-    struct slice *paths; /* of the routes, prefix included */
+    struct limiter *limiter;
+    struct slice *paths;            /* of the routes, prefix included; empty: not served */
+    struct slice *metrics_paths;    /* the same for the metrics' own address */
+    enum metrics_route *metrics_of; /* the routes */
+    struct buf openapi;
     struct slice cookie_name;
     bool cookie_is_secure;
     bool is_draining;

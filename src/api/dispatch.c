@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "api/dispatch.h"
 
+#include "api/client.h"
+#include "api/limits.h"
 #include "api/reply.h"
 #include "api/routes.h"
 #include "auth/tier.h"
@@ -25,11 +27,14 @@ static struct slice listed_origin(const struct api *api, struct slice origin) {
     return SLICE_NULL;
 }
 
-static struct call *call_new(struct api *api, struct http_request *request) {
+static struct call *call_new(struct api *api, const struct slice *paths,
+                             struct http_request *request) {
     struct call *call = arena_calloc(request->arena, sizeof *call);
     struct slice origin = http_header(request, HTTP_HEADER_ORIGIN);
     call->api = api;
+    call->paths = paths;
     call->request = request;
+    call->client = client_address(api, request);
     call->deadline_ms = request->started_ms + api->opts.request_timeout_ms;
     call->cors_origin = slice_is_null(origin) ? SLICE_NULL : listed_origin(api, origin);
     request->owner = call;
@@ -43,11 +48,11 @@ static void answer_options(struct call *call, size_t route) {
     struct buf headers;
     buf_init_fixed(&headers, at, sizeof at);
     BUF_LIT(&headers, "Allow: ");
-    routes_write_methods(call->api->paths, route, &headers);
+    routes_write_methods(call->paths, route, &headers);
     BUF_LIT(&headers, "\r\n");
     if (!slice_is_null(call->cors_origin)) {
         BUF_LIT(&headers, "Access-Control-Allow-Methods: ");
-        routes_write_methods(call->api->paths, route, &headers);
+        routes_write_methods(call->paths, route, &headers);
         BUF_LIT(&headers, "\r\nAccess-Control-Allow-Headers: "
                           "Authorization, Content-Type, X-Request-ID\r\n"
                           "Access-Control-Max-Age: 600\r\n");
@@ -60,9 +65,17 @@ static void answer_method_unknown(struct call *call, size_t route) {
     struct buf headers;
     buf_init_fixed(&headers, at, sizeof at);
     BUF_LIT(&headers, "Allow: ");
-    routes_write_methods(call->api->paths, route, &headers);
+    routes_write_methods(call->paths, route, &headers);
     BUF_LIT(&headers, "\r\n");
     reply_fail_with(call, RC_METHOD_UNKNOWN, buf_slice(&headers));
+}
+
+static void answer_limited(struct call *call) {
+    char at[256];
+    struct buf headers;
+    buf_init_fixed(&headers, at, sizeof at);
+    limits_write_headers(&call->limited, &headers);
+    reply_fail_with(call, RC_RATE_LIMITED, buf_slice(&headers));
 }
 
 static enum rc check_caller(struct call *call) {
@@ -97,6 +110,9 @@ static enum rc check(struct call *call) {
     if (needs & ROUTE_CALLER) {
         rc = check_caller(call);
     }
+    if (rc == RC_OK) {
+        rc = limits_check(call);
+    }
     if (rc == RC_OK && needs & ROUTE_TIER) {
         rc = tier_check(&call->caller);
     }
@@ -109,9 +125,9 @@ static enum rc check(struct call *call) {
     return rc;
 }
 
-void dispatch_head(void *owner, struct http_request *request) {
-    struct call *call = call_new(owner, request);
-    struct route_match match = routes_find(call->api->paths, request->method, request->path);
+static void begin(struct api *api, const struct slice *paths, struct http_request *request) {
+    struct call *call = call_new(api, paths, request);
+    struct route_match match = routes_find(paths, request->method, request->path);
     if (match.rc == RC_METHOD_UNKNOWN && request->method == HTTP_OPTIONS) {
         answer_options(call, match.index);
         return;
@@ -131,9 +147,21 @@ void dispatch_head(void *owner, struct http_request *request) {
         http_read_body(request);
     } else if (call->route->fail != NULL) {
         call->route->fail(call, rc);
+    } else if (rc == RC_RATE_LIMITED) {
+        answer_limited(call);
     } else {
         reply_fail(call, rc);
     }
+}
+
+void dispatch_head(void *owner, struct http_request *request) {
+    struct api *api = owner;
+    begin(api, api->paths, request);
+}
+
+void dispatch_metrics_head(void *owner, struct http_request *request) {
+    struct api *api = owner;
+    begin(api, api->metrics_paths, request);
 }
 
 void dispatch_body(void *owner, struct http_request *request) {

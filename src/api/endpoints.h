@@ -7,7 +7,6 @@
 void ep_healthz(struct call *call);
 void ep_readyz(struct call *call);
 void ep_authorize(struct call *call);
-void ep_authorize_fail(struct call *call, enum rc rc);
 void ep_callback(struct call *call);
 void ep_return(struct call *call);
 void ep_return_fail(struct call *call, enum rc rc);
@@ -18,3 +17,6 @@ void ep_sync(struct call *call);
 void ep_search(struct call *call);
 void ep_details(struct call *call);
 void ep_play_url(struct call *call);
+void ep_metrics(struct call *call);
+void ep_openapi(struct call *call);
+void ep_docs(struct call *call);

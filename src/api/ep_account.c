@@ -70,6 +70,6 @@ void ep_disconnect(struct call *call) {
     flow->call = call;
     flow->disconnect.user_id = call->caller.sub;
     flow->disconnect.request_id = call->request->request_id;
-    flow->disconnect.client = call->request->peer;
+    flow->disconnect.client = call->client;
     disconnect_start(&call->api->linker, &flow->disconnect, on_disconnected);
 }

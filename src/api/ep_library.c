@@ -48,7 +48,7 @@ void ep_library(struct call *call) {
     flow->call = call;
     flow->library.user_id = call->caller.sub;
     flow->library.request_id = call->request->request_id;
-    flow->library.client = call->request->peer;
+    flow->library.client = call->client;
     flow->library.deadline_ms = call->deadline_ms;
     call->flow = flow;
     call->gone = on_library_gone;
@@ -92,7 +92,7 @@ void ep_sync(struct call *call) {
     flow->call = call;
     flow->sync.user_id = call->caller.sub;
     flow->sync.request_id = call->request->request_id;
-    flow->sync.client = call->request->peer;
+    flow->sync.client = call->client;
     flow->sync.deadline_ms = call->request->started_ms + LIMIT_SYNC_MS;
     call->flow = flow;
     call->gone = on_sync_gone;

@@ -23,10 +23,6 @@ struct authorize {
 
 static void on_state_put(struct states_op *put);
 
-void ep_authorize_fail(struct call *call, enum rc rc) {
-    reply_fail(call, rc == RC_CRYPTO || rc == RC_INTERNAL ? RC_AUTHORIZE_FAILED : rc);
-}
-
 /* RFC 7636 section 4.1 and 4.2; the verifier is the base64url text of its random bytes. */
 static enum rc make_secrets(struct authorize *flow, struct state_new *fresh) {
     struct call *call = flow->call;
@@ -65,7 +61,7 @@ void ep_authorize(struct call *call) {
     if (rc == RC_OK) {
         states_put(call->api->opts.states, &flow->put, &fresh, on_state_put);
     } else {
-        ep_authorize_fail(call, rc);
+        reply_fail(call, RC_AUTHORIZE_FAILED);
     }
     mem_wipe(&fresh, sizeof fresh);
 }
@@ -165,7 +161,7 @@ void ep_callback(struct call *call) {
     flow->connect.state = state;
     flow->connect.claim.user_id = call->caller.sub;
     flow->connect.request_id = call->request->request_id;
-    flow->connect.client = call->request->peer;
+    flow->connect.client = call->client;
     flow->connect.deadline_ms = call->deadline_ms;
     call->flow = flow;
     call->gone = on_callback_gone;

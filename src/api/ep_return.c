@@ -182,7 +182,7 @@ void ep_return(struct call *call) {
     flow->connect.state = flow->state;
     flow->connect.claim = flow->claim;
     flow->connect.request_id = call->request->request_id;
-    flow->connect.client = call->request->peer;
+    flow->connect.client = call->client;
     flow->connect.deadline_ms = call->deadline_ms;
     call->flow = flow;
     call->gone = on_return_gone;

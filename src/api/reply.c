@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "api/reply.h"
 
+#include "api/routes.h"
 #include "base/jsonw.h"
 
 enum { HEADERS_BYTES = 2048, ERROR_BODY_BYTES = 1024 };
@@ -71,12 +72,18 @@ void reply_send(struct call *call, const struct reply *reply) {
     buf_append(&headers, reply->headers);
     struct api *api = call->api;
     bool was_open = call->is_open;
+    int64_t started_ns = call->request->started_ns;
+    enum metrics_route route =
+        call->route != NULL ? api->metrics_of[call->route - routes] : METRICS_ROUTE_NONE;
     http_reply(call->request, &(struct http_reply){.status = reply->status,
                                                    .content_type = reply->content_type,
                                                    .body = reply->body,
                                                    .headers = buf_slice(&headers),
                                                    .csp = reply->csp,
                                                    .close = reply->close});
+    metrics_count_request(api->opts.metrics, route, reply->status);
+    metrics_observe(api->opts.metrics, (enum metrics_histogram)(METRICS_REQUEST_NONE + (int)route),
+                    clock_ns() - started_ns);
     if (was_open) {
         api_call_ended(api);
     }

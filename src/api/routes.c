@@ -10,24 +10,31 @@ enum {
     MEMBER_CONFIGURED = MEMBER | ROUTE_CONFIG,
 };
 
+/* clang-format off */
 const struct route routes[] = {
-    {HTTP_GET, true, "/user/audible/connected", MEMBER, ep_connected, NULL},
-    {HTTP_POST, true, "/user/audible/oauth/authorize", MEMBER_CONFIGURED | ROUTE_JSON, ep_authorize,
-     ep_authorize_fail},
-    {HTTP_POST, true, "/user/audible/oauth/callback", MEMBER_CONFIGURED | ROUTE_JSON, ep_callback,
-     NULL},
-    {HTTP_GET, true, "/user/audible/oauth/callback", ROUTE_CONFIG | ROUTE_NO_HEAD, ep_return,
-     ep_return_fail},
-    {HTTP_POST, true, "/user/audible/disconnect", MEMBER, ep_disconnect, NULL},
-    {HTTP_POST, true, "/user/audible/library/sync", MEMBER_CONFIGURED, ep_sync, NULL},
-    {HTTP_GET, true, "/user/audible/library", MEMBER, ep_library, NULL},
-    {HTTP_GET, true, "/user/audible/search", MEMBER_CONFIGURED, ep_search, NULL},
-    {HTTP_GET, true, "/user/audible/{asin}/details", MEMBER, ep_details, NULL},
-    {HTTP_GET, true, "/user/audible/{asin}/play-url", MEMBER, ep_play_url, NULL},
-    {HTTP_GET, false, "/healthz", PUBLIC, ep_healthz, NULL},
-    {HTTP_GET, false, "/health", PUBLIC, ep_healthz, NULL},
-    {HTTP_GET, false, "/readyz", PUBLIC, ep_readyz, NULL},
+    {HTTP_GET,  true,  "/user/audible/connected",       MEMBER,            ROUTE_OTHER,     ep_connected,  NULL},
+    {HTTP_POST, true,  "/user/audible/oauth/authorize", MEMBER_CONFIGURED | ROUTE_JSON, ROUTE_AUTHORIZE, ep_authorize, NULL},
+    {HTTP_POST, true,  "/user/audible/oauth/callback",  MEMBER_CONFIGURED | ROUTE_JSON, ROUTE_CALLBACK,  ep_callback,  NULL},
+    {HTTP_GET,  true,  "/user/audible/oauth/callback",  ROUTE_CONFIG | ROUTE_NO_HEAD,   ROUTE_CALLBACK,  ep_return,    ep_return_fail},
+    {HTTP_POST, true,  "/user/audible/disconnect",      MEMBER,            ROUTE_OTHER,     ep_disconnect, NULL},
+    {HTTP_POST, true,  "/user/audible/library/sync",    MEMBER_CONFIGURED, ROUTE_OTHER,     ep_sync,       NULL},
+    {HTTP_GET,  true,  "/user/audible/library",         MEMBER,            ROUTE_OTHER,     ep_library,    NULL},
+    {HTTP_GET,  true,  "/user/audible/search",          MEMBER_CONFIGURED, ROUTE_SEARCH,    ep_search,     NULL},
+    {HTTP_GET,  true,  "/user/audible/{asin}/details",  MEMBER,            ROUTE_OTHER,     ep_details,    NULL},
+    {HTTP_GET,  true,  "/user/audible/{asin}/play-url", MEMBER,            ROUTE_OTHER,     ep_play_url,   NULL},
+    {HTTP_GET,  false, "/healthz",                      PUBLIC,            ROUTE_UNLIMITED, ep_healthz,    NULL},
+    {HTTP_GET,  false, "/health",                       PUBLIC,            ROUTE_UNLIMITED, ep_healthz,    NULL},
+    {HTTP_GET,  false, "/readyz",                       PUBLIC,            ROUTE_UNLIMITED, ep_readyz,     NULL},
+    {HTTP_GET,  false, "/metrics",                      PUBLIC,            ROUTE_UNLIMITED, ep_metrics,    NULL},
+    {HTTP_GET,  false, "/openapi.json",                 PUBLIC,            ROUTE_UNLIMITED, ep_openapi,    NULL},
+    {HTTP_GET,  true,  "/openapi.json",                 PUBLIC,            ROUTE_UNLIMITED, ep_openapi,    NULL},
+    {HTTP_GET,  false, "/docs",                         PUBLIC,            ROUTE_UNLIMITED, ep_docs,       NULL},
+    {HTTP_GET,  false, "/docs/docs.css",                PUBLIC,            ROUTE_UNLIMITED, ep_docs,       NULL},
+    {HTTP_GET,  false, "/docs/docs.js",                 PUBLIC,            ROUTE_UNLIMITED, ep_docs,       NULL},
+    {HTTP_GET,  false, "/docs/swagger-ui.css",          PUBLIC,            ROUTE_UNLIMITED, ep_docs,       NULL},
+    {HTTP_GET,  false, "/docs/swagger-ui-bundle.js",    PUBLIC,            ROUTE_UNLIMITED, ep_docs,       NULL},
 };
+/* clang-format on */
 const size_t route_count = sizeof routes / sizeof routes[0];
 
 struct slice *routes_paths(struct slice prefix) {

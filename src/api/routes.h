@@ -14,11 +14,21 @@ enum route_need {
     ROUTE_NO_HEAD = 1 << 4,
 };
 
+/* Which limit a route's requests count against (contract, "Rate limits"). */
+enum route_bucket {
+    ROUTE_UNLIMITED,
+    ROUTE_AUTHORIZE,
+    ROUTE_CALLBACK, /* by user where there is one, and by address */
+    ROUTE_SEARCH,
+    ROUTE_OTHER,
+};
+
 struct route {
     enum http_method method;
     bool is_prefixed;
     const char *path; /* may hold one "{name}", which stands for one segment */
     unsigned needs;
+    enum route_bucket bucket;
     /* The body is whole, every check has passed. Leads to exactly one reply. */
     void (*run)(struct call *call);
     /* How a failed check answers; NULL: reply_fail. */

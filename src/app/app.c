@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "api/api.h"
+#include "app/docs_files.h"
 #include "app/process.h"
 #include "auth/bearer.h"
 #include "base/limits.h"
@@ -31,7 +32,8 @@ enum {
     PROBLEM_BYTES = 512,
     /* files beside connections: the log, the database's, the loop's own */
     FILES_BESIDES = 128,
-    CLOSING_SIGNALS = 2
+    CLOSING_SIGNALS = 2,
+    METRICS_CONNECTIONS = 32,
 };
 
 enum phase { PHASE_SERVING, PHASE_DELAY, PHASE_DRAINING, PHASE_CLOSING };
@@ -50,9 +52,13 @@ struct app {
     struct states *states;
     struct accounts *accounts;
     struct bearer *bearer;
+    struct docs docs;
+    bool has_docs;
     struct api *api;
     struct http_server *server;
     int ports[LIMIT_LISTENERS];
+    struct http_server *metrics_server; /* NULL: it has no address of its own */
+    int metrics_port;
 
     uv_async_t wake; /* app_stop from another thread */
     atomic_int stops;
@@ -343,6 +349,34 @@ static bool close_bearer(struct app *app) {
     return true;
 }
 
+/* Without the files there is no page /docs, and all else works. */
+static enum rc build_docs(struct app *app) {
+    char problem[DOCS_PROBLEM_BYTES];
+    app->has_docs = docs_files_read(app->config->docs_dir.at, &app->docs, problem);
+    if (!app->has_docs) {
+        LOG(app->log, LOG_INFO, "docs_not_installed", SLICE_NULL,
+            log_text("cause", slice_str(problem)));
+    }
+    return RC_OK;
+}
+
+static bool close_docs(struct app *app) {
+    docs_files_free(&app->docs);
+    return true;
+}
+
+/* Who may see metrics without being told so by LATCHKEY_METRICS_LISTEN is on this machine. */
+static bool serves_metrics(const struct config *config) {
+    bool is_local = slice_is_null(config->metrics_listen);
+    for (size_t i = 0; i < config->listen.count && is_local; i++) {
+        struct address address;
+        char problem[ADDRESS_PROBLEM_BYTES];
+        is_local =
+            address_parse(config->listen.at[i], &address, problem) && address_is_local(&address);
+    }
+    return is_local;
+}
+
 static void fill_provider(struct app *app) {
     const struct config *config = app->config;
     app->provider = (struct provider){
@@ -377,9 +411,17 @@ static enum rc build_api(struct app *app) {
         .states = app->states,
         .accounts = app->accounts,
         .prefix = config->api_prefix,
+        .serves_metrics = serves_metrics(config),
+        .docs = app->has_docs ? &app->docs : NULL,
         .return_url = config->return_url,
         .cors_origins = config->cors_origins.at,
         .cors_origin_count = config->cors_origins.count,
+        .rates = {.oauth_per_minute = config->rate_oauth_per_minute,
+                  .search_per_minute = config->rate_search_per_minute,
+                  .other_per_minute = config->rate_other_per_minute,
+                  .address_per_minute = config->rate_address_per_minute},
+        .trusted_proxies = config->trusted_proxies.at,
+        .trusted_proxy_count = config->trusted_proxies.count,
         .body_max = LIMIT_BODY_BYTES,
         .request_timeout_ms = config->request_timeout_ms,
         .provider_timeout_ms = config->upstream_timeout_ms,
@@ -392,27 +434,33 @@ static bool close_api(struct app *app) {
     return false;
 }
 
-static enum rc build_server(struct app *app) {
+static enum rc new_server(struct app *app, const struct http_handler *handler,
+                          size_t connections_max, struct metrics *metrics,
+                          struct http_server **out) {
     const struct config *config = app->config;
     uint64_t id_prefix;
     if (rng_bytes(&app->rng, &id_prefix, sizeof id_prefix) != RC_OK) {
         return fail(app, RC_CRYPTO, "the system gives no random bytes");
     }
-    app->server =
-        http_server_new(&app->loop, &(const struct http_server_opts){
-                                        .handler = &api_handler,
-                                        .owner = app->api,
-                                        .connections_max = (size_t)config->connections_max,
-                                        .head_timeout_ms = config->head_timeout_ms,
-                                        .idle_timeout_ms = config->idle_timeout_ms,
-                                        .write_timeout_ms = config->write_timeout_ms,
-                                        .body_max = LIMIT_BODY_BYTES,
-                                        .headers = slice_str(api_headers),
-                                        .csp = slice_str(api_csp),
-                                        .metrics = &app->metrics,
-                                        .id_prefix = id_prefix,
-                                    });
-    return app->server != NULL ? RC_OK : fail(app, RC_IO, "the HTTP server does not start");
+    *out = http_server_new(&app->loop, &(const struct http_server_opts){
+                                           .handler = handler,
+                                           .owner = app->api,
+                                           .connections_max = connections_max,
+                                           .head_timeout_ms = config->head_timeout_ms,
+                                           .idle_timeout_ms = config->idle_timeout_ms,
+                                           .write_timeout_ms = config->write_timeout_ms,
+                                           .body_max = LIMIT_BODY_BYTES,
+                                           .headers = slice_str(api_headers),
+                                           .csp = slice_str(api_csp),
+                                           .metrics = metrics,
+                                           .id_prefix = id_prefix,
+                                       });
+    return *out != NULL ? RC_OK : fail(app, RC_IO, "the HTTP server does not start");
+}
+
+static enum rc build_server(struct app *app) {
+    return new_server(app, &api_handler, (size_t)app->config->connections_max, &app->metrics,
+                      &app->server);
 }
 
 static bool close_server(struct app *app) {
@@ -420,8 +468,24 @@ static bool close_server(struct app *app) {
     return false;
 }
 
+/* It serves until the end: a drain can be watched. What it does is not counted as connections. */
+static enum rc build_metrics_server(struct app *app) {
+    return slice_is_null(app->config->metrics_listen)
+               ? RC_OK
+               : new_server(app, &api_metrics_handler, METRICS_CONNECTIONS, NULL,
+                            &app->metrics_server);
+}
+
+static bool close_metrics_server(struct app *app) {
+    if (app->metrics_server == NULL) {
+        return true;
+    }
+    http_server_close(app->metrics_server, close_next, app);
+    return false;
+}
+
 /* As the client writes it: where any port was asked for, the one that it became. */
-static void log_listening(struct app *app, struct slice address, int port) {
+static void log_listening(struct app *app, const char *event, struct slice address, int port) {
     char at[ADDRESS_UNIX_PATH_MAX + 16];
     struct buf text;
     buf_init_fixed(&text, at, sizeof at);
@@ -434,7 +498,7 @@ static void log_listening(struct app *app, struct slice address, int port) {
     } else {
         buf_append(&text, address);
     }
-    LOG(app->log, LOG_INFO, "listening", SLICE_NULL, log_text("address", buf_slice(&text)),
+    LOG(app->log, LOG_INFO, event, SLICE_NULL, log_text("address", buf_slice(&text)),
         log_text("version", slice_str(LATCHKEY_VERSION)), log_int("pid", getpid()));
 }
 
@@ -448,8 +512,22 @@ static enum rc build_listeners(struct app *app) {
         }
     }
     for (size_t i = 0; i < addresses->count; i++) {
-        log_listening(app, addresses->at[i], app->ports[i]);
+        log_listening(app, "listening", addresses->at[i], app->ports[i]);
     }
+    return RC_OK;
+}
+
+static enum rc build_metrics_listener(struct app *app) {
+    char problem[STREAM_PROBLEM_BYTES];
+    struct slice address = app->config->metrics_listen;
+    if (app->metrics_server == NULL) {
+        return RC_OK;
+    }
+    enum rc rc = http_server_listen(app->metrics_server, address, &app->metrics_port, problem);
+    if (rc != RC_OK) {
+        return fail(app, rc, "LATCHKEY_METRICS_LISTEN: %s", problem);
+    }
+    log_listening(app, "metrics_listening", address, app->metrics_port);
     return RC_OK;
 }
 
@@ -470,8 +548,11 @@ static const struct {
     {"states", build_states, close_states},
     {"accounts", build_accounts, close_accounts},
     {"bearer", build_bearer, close_bearer},
+    {"docs", build_docs, close_docs},
     {"api", build_api, close_api},
+    {"metrics", build_metrics_server, close_metrics_server},
     {"server", build_server, close_server},
+    {"metrics", build_metrics_listener, NULL},
     {"listeners", build_listeners, NULL},
 };
 
@@ -552,6 +633,8 @@ enum rc app_start(struct app **out, const struct config *config, const struct cl
         mem_free(app);
         return RC_IO;
     }
+    app->loop.metrics = &app->metrics;
+    metrics_set(&app->metrics, METRIC_PROCESS_START, clock_wall_ms(clock) / 1000);
     if (hooks->owns_process) {
         settle_process(app);
     }
@@ -572,6 +655,10 @@ int app_run(struct app *app) {
 
 int app_port(const struct app *app, size_t index) {
     return index < LIMIT_LISTENERS ? app->ports[index] : 0;
+}
+
+int app_metrics_port(const struct app *app) {
+    return app->metrics_port;
 }
 
 const struct metrics *app_metrics(const struct app *app) {

@@ -36,6 +36,9 @@ void app_stop(struct app *app);
 /* The bound port of the index-th address of LATCHKEY_LISTEN; 0 for a unix socket. */
 int app_port(const struct app *app, size_t index);
 
+/* The same of LATCHKEY_METRICS_LISTEN. */
+int app_metrics_port(const struct app *app);
+
 /* Until app_run has returned; any thread. */
 const struct metrics *app_metrics(const struct app *app);
 /* Blocks until every log line so far is written; any thread, until app_run is told to end. */

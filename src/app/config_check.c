@@ -33,62 +33,38 @@ static bool asks_tls_cert(const struct config *config) {
 static bool asks_tls_key(const struct config *config) {
     return is_set(config->tls_key);
 }
-static bool asks_metrics(const struct config *config) {
-    return is_set(config->metrics_listen);
-}
 static bool asks_mongodb_users(const struct config *config) {
     return config->users == CONFIG_USERS_MONGODB;
 }
 static bool asks_redis_limits(const struct config *config) {
     return config->rate_storage == CONFIG_STORAGE_REDIS;
 }
-static bool asks_limits(const struct config *config) {
-    return config->rate_oauth_per_minute > 0 || config->rate_search_per_minute > 0 ||
-           config->rate_other_per_minute > 0;
-}
-static bool asks_proxies(const struct config *config) {
-    return config->trusted_proxies.count > 0;
-}
-
 static const struct {
     const char *name;
     bool (*asked)(const struct config *config);
-    bool is_refused;
     const char *text;
 } not_built[] = {
-    {"LATCHKEY_STATE_STORE", asks_redis_states, true,
+    {"LATCHKEY_STATE_STORE", asks_redis_states,
      "redis:// is not supported by this build; use memory"},
-    {"LATCHKEY_ACCOUNT_STORE", asks_shared_accounts, true,
+    {"LATCHKEY_ACCOUNT_STORE", asks_shared_accounts,
      "redis:// and mongodb:// are not supported by this build; use sqlite:./data/latchkey.db"},
-    {"LATCHKEY_WORKERS", asks_workers, true,
+    {"LATCHKEY_WORKERS", asks_workers,
      "more than one worker is not supported by this build; use 1"},
-    {"LATCHKEY_JWKS_URL", asks_jwks, true,
+    {"LATCHKEY_JWKS_URL", asks_jwks,
      "published keys are not supported by this build; leave it empty and set SECRET_KEY"},
-    {"LATCHKEY_TLS_CERT", asks_tls_cert, true,
+    {"LATCHKEY_TLS_CERT", asks_tls_cert,
      "TLS is not supported by this build; leave it empty and put a proxy in front"},
-    {"LATCHKEY_TLS_KEY", asks_tls_key, true,
+    {"LATCHKEY_TLS_KEY", asks_tls_key,
      "TLS is not supported by this build; leave it empty and put a proxy in front"},
-    {"LATCHKEY_METRICS_LISTEN", asks_metrics, true,
-     "metrics are not supported by this build; leave it empty"},
-    {"LATCHKEY_USERS", asks_mongodb_users, true,
-     "mongodb is not supported by this build; use claims"},
-    {"AUDIBLE_RATE_LIMIT_STORAGE", asks_redis_limits, true,
+    {"LATCHKEY_USERS", asks_mongodb_users, "mongodb is not supported by this build; use claims"},
+    {"AUDIBLE_RATE_LIMIT_STORAGE", asks_redis_limits,
      "redis is not supported by this build; use memory"},
-    {"AUDIBLE_RATE_LIMIT_PER_MINUTE", asks_limits, false,
-     "no rate limit is enforced by this build; limit in the proxy in front of it"},
-    {"LATCHKEY_TRUSTED_PROXIES", asks_proxies, false,
-     "has no effect in this build, which logs the address of the connection's other end"},
 };
 
 static void check_built(const struct config *config, struct notes *notes) {
     for (size_t i = 0; i < sizeof not_built / sizeof not_built[0]; i++) {
-        if (!not_built[i].asked(config)) {
-            continue;
-        }
-        if (not_built[i].is_refused) {
+        if (not_built[i].asked(config)) {
             notes_problem(notes, not_built[i].name, "%s", not_built[i].text);
-        } else {
-            notes_warning(notes, not_built[i].name, "%s", not_built[i].text);
         }
     }
 }
@@ -283,6 +259,15 @@ static void check_listeners(const struct config *config, struct notes *notes) {
     }
 }
 
+static void check_metrics(const struct config *config, struct notes *notes) {
+    for (size_t i = 0; i < config->listen.count && is_set(config->metrics_listen); i++) {
+        if (slice_eq(config->listen.at[i], config->metrics_listen)) {
+            notes_problem(notes, "LATCHKEY_METRICS_LISTEN",
+                          "is one of LATCHKEY_LISTEN; it needs an address of its own");
+        }
+    }
+}
+
 static void check_times(const struct config *config, struct notes *notes) {
     if (config->upstream_connect_timeout_ms > config->upstream_timeout_ms) {
         notes_warning(notes, "AUDIBLE_HTTP_CONNECT_TIMEOUT_SECONDS",
@@ -325,5 +310,6 @@ void config_check(const struct config *config, struct notes *notes) {
     check_integration(config, notes);
     check_redirects(config, notes);
     check_listeners(config, notes);
+    check_metrics(config, notes);
     check_times(config, notes);
 }

@@ -144,8 +144,13 @@ static const struct config_var server_vars[] = {
      .help = "Blocks of addresses whose X-Forwarded-For is believed; empty: none."},
     TEXT("LATCHKEY_TLS_CERT", tls_cert, "A certificate chain (PEM); empty: plain HTTP."),
     TEXT("LATCHKEY_TLS_KEY", tls_key, "The file with its private key (PEM)."),
-    SLICE_OF(CONFIG_LISTEN, "LATCHKEY_METRICS_LISTEN", metrics_listen, NULL,
-             "An address of its own for /metrics."),
+    SLICE_OF(
+        CONFIG_LISTEN, "LATCHKEY_METRICS_LISTEN", metrics_listen, NULL,
+        "An address of its own for /metrics. Without one it is served beside the API, but only "
+        "where all of LATCHKEY_LISTEN is loopback or a unix socket."),
+    TEXT("LATCHKEY_DOCS_DIR", docs_dir,
+         "Where the files of the page /docs are; empty: where the build or the installation puts "
+         "them. Without them there is no such page."),
     CHOICE("LATCHKEY_LOG_LEVEL", log_level, levels,
            "The least level that is logged; audit lines always are."),
     INT("LATCHKEY_MAX_CONNECTIONS", connections_max, 1, 1000000, "10000",

@@ -67,10 +67,12 @@ enum {
     LIMIT_SLOW_QUEUE = 100000,
 
     /* caches */
+    LIMIT_RATE_KEYS = 262144, /* users and addresses that a limit is kept for */
     LIMIT_BEARER_CACHE = 65536,
     LIMIT_ACCOUNT_CACHE = 131072,
 
     LIMIT_LOG_BUFFER_BYTES = 4 * 1024 * 1024,
     LIMIT_LOG_LINE_BYTES = 16 * 1024,
     LIMIT_SECRET_FILE_BYTES = 64 * 1024,
+    LIMIT_TLS_FILE_BYTES = 256 * 1024, /* a chain of certificates */
 };
