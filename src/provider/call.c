@@ -217,6 +217,7 @@ static bool try_once(struct provider_call *call) {
             .timeout_ms = call->left_ms,
             .answer_max = request->answer_max,
         };
+        call->tried_ns = loop_turn_ns(provider->loop);
         upstream_start(provider->upstream, &call->upstream, &sent, on_tried);
         return true;
     }
@@ -256,6 +257,9 @@ static void on_tried(struct upstream_op *upstream) {
     call->outcome = outcome_of(upstream);
     call->status = upstream->status;
     call->was_sent |= upstream->sent;
+    metrics_observe(call->provider->metrics,
+                    (enum metrics_histogram)(METRICS_PROVIDER_TOKEN + (int)call->request.endpoint),
+                    clock_ns() - call->tried_ns);
     count(call);
     report(call);
     int64_t pause_ms = pause_before_retry(call);

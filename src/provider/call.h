@@ -60,7 +60,8 @@ struct provider_call {
     struct provider_call_pause *pause; /* before a retry; else NULL */
     unsigned retries;
     int64_t started_ms;
-    int64_t left_ms; /* that the last try had */
+    int64_t tried_ns; /* clock_ns when the last try began */
+    int64_t left_ms;  /* that the last try had */
     uint64_t breaker_turn;
     bool is_canceled;
 };

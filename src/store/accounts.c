@@ -357,6 +357,12 @@ void accounts_mark(struct accounts *accounts, struct accounts_op *op,
 
 /* -- open: both tokens of a row that was read -- */
 
+/* On another thread, as what calls it. */
+static void count_opened(const struct accounts_op *op, size_t position) {
+    size_t shown = position < METRICS_KEY_POSITIONS ? position : METRICS_KEY_POSITIONS - 1;
+    metrics_add_to(op->accounts->opts.metrics, METRIC_TOKENS_OPENED_1 + (int)shown, 1);
+}
+
 /* Appends the plaintext to op->tokens; returns how many bytes. */
 static size_t open_token(struct accounts_op *op, struct slice stored) {
     const struct fernet_keys *keys = op->accounts->opts.keys;
@@ -372,6 +378,8 @@ static size_t open_token(struct accounts_op *op, struct slice stored) {
     }
     if (keys == NULL || fernet_open(keys, stored, 0, 0, &op->tokens, &position) != RC_OK) {
         op->unopened++;
+    } else {
+        count_opened(op, position);
     }
     return op->tokens.len - before;
 }
