@@ -395,7 +395,14 @@ static void fill_provider(struct app *app) {
         .work = app->work,
         .metrics = &app->metrics,
         .log = app->log,
+        .retry = retry_usual,
     };
+    app->provider.retry.retries_max = (unsigned)config->provider_retries;
+    provider_set_breakers(&app->provider, &(const struct breaker_opts){
+                                              .failures_max = (unsigned)config->breaker_failures,
+                                              .pause_first_ms = config->breaker_pause_ms,
+                                              .pause_max_ms = config->breaker_pause_max_ms,
+                                          });
 }
 
 static enum rc build_api(struct app *app) {

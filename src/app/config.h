@@ -46,6 +46,10 @@ struct config {
 
     /* calls to it */
     int64_t upstream_timeout_ms;
+    int64_t provider_retries;
+    int64_t breaker_failures; /* 0: no breaker */
+    int64_t breaker_pause_ms;
+    int64_t breaker_pause_max_ms;
     int64_t upstream_connect_timeout_ms;
     int64_t upstream_connections_max;
     int64_t upstream_keepalive_max;

@@ -43,6 +43,8 @@ void kit_settings_init(struct kit_settings *settings, const char *folder, const 
     set(settings, "AUDIBLE_REDIRECT_URI=" KIT_REDIRECT_URI);
     set(settings, "LATCHKEY_LISTEN=127.0.0.1:0");
     set(settings, "LATCHKEY_LOG_LEVEL=debug");
+    set(settings, "LATCHKEY_PROVIDER_RETRIES=0");
+    set(settings, "LATCHKEY_BREAKER_FAILURES=0");
     set(settings, "AUDIBLE_RATE_LIMIT_PER_MINUTE=0");
     set(settings, "LATCHKEY_RATE_LIMIT_CALLBACK_PER_ADDRESS_PER_MINUTE=0");
     set(settings, "LATCHKEY_RATE_LIMIT_SEARCH_PER_MINUTE=0");

@@ -4,7 +4,8 @@
 #include <stddef.h>
 
 /* The kit's own settings of a server: keys, a client at the simulated provider, any free port of
- * loopback, a database in the folder, debug logs. Nothing comes from the process's environment. */
+ * loopback, a database in the folder, debug logs, no limits, no retries, no breaker. Nothing comes
+ * from the process's environment. */
 #define KIT_SECRET_KEY "kit: Qm9yZWQgb2YgdGVzdCBrZXlzPyBTbyBhcmUgd2Uu"
 #define KIT_FERNET_KEY "cw_0x689RpI-jtRR7oE8h_eQsKImvJapLeSbXpwF4e4="
 #define KIT_CLIENT_ID "sim-client"
