@@ -3,11 +3,17 @@
  * nothing stays behind. */
 #include <criterion/criterion.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
 
 #include "kit/leaks.h"
 #include "kit/platform.h"
+#include "kit/scratch.h"
+#include "kit/secrets.h"
+#include "kit/soak.h"
 
 #define TOKEN_PATH "/auth/oauth2/token"
+enum { LEAVES = 150, MOMENT_MAX_US = 1000 };
 
 /* Sends a request and leaves without reading. */
 static void send_and_leave(int port, const char *request, bool reset, struct client *client) {
@@ -90,6 +96,73 @@ Test(client_leaves, at_once) {
     platform_link(&p, "user-2");
     cr_assert(platform_is_connected(&p, "user-2"));
     platform_stop(&p);
+    CHECK_LEAKS();
+}
+
+/* None at all, or some. */
+static void wait_some_time(unsigned *seed) {
+    if (rand_r(seed) % 2 == 0) {
+        return;
+    }
+    long us = rand_r(seed) % MOMENT_MAX_US;
+    nanosleep(&(struct timespec){.tv_nsec = us * 1000}, NULL);
+}
+
+static void start_in(struct platform *p, const char *folder) {
+    p->server = kit_server_start(
+        (struct kit_server_opts){.provider_url = simprovider_url(p->sim), .folder = folder});
+    p->port = kit_server_port(p->server);
+}
+
+static void leave_some_time(struct platform *p, int number, unsigned *seed) {
+    struct ask_grant grant;
+    struct client client;
+    char sub[32];
+    char token[KIT_JWT_BYTES];
+    char request[ASK_CALLBACK_BYTES];
+    snprintf(sub, sizeof sub, "user-%d", number);
+    ask_premium(token, sub);
+    ask_grant(p->port, p->sim, token, &grant);
+    ask_callback_text(request, token, &grant);
+    cr_assert(client_connect(&client, p->port));
+    cr_assert(client_send(&client, slice_str(request)));
+    wait_some_time(seed);
+    if (number % 2 == 0) {
+        client_reset(&client);
+    }
+    client_fini(&client);
+}
+
+/* Before the exchange, during it, while the account is sealed or stored: each code that the
+ * provider took is an account once the server has drained, each that it did not take is none. */
+Test(client_leaves, at_random_moments, .timeout = 3600) {
+    struct platform p;
+    struct scratch folder = scratch_new();
+    char problem[SIMPROVIDER_PROBLEM_BYTES];
+    char sub[32];
+    unsigned seed = 1;
+    int connected = 0;
+    int leaves = soak_times("TEST_SOAK_LEAVES", LEAVES);
+    p.sim = simprovider_spawn(&(struct simprovider_opts){0}, problem);
+    cr_assert_not_null(p.sim, "%s", problem);
+    start_in(&p, folder.path);
+    for (int i = 0; i < leaves; i++) {
+        secrets_forget();
+        leave_some_time(&p, i, &seed);
+    }
+    kit_server_stop(p.server);
+    int taken = (int)simprovider_count(p.sim, SIMPROVIDER_EXCHANGES_OK);
+    cr_assert_eq(simprovider_count(p.sim, SIMPROVIDER_CODE_REUSES), 0);
+    start_in(&p, folder.path);
+    for (int i = 0; i < leaves; i++) {
+        secrets_forget();
+        snprintf(sub, sizeof sub, "user-%d", i);
+        connected += platform_is_connected(&p, sub);
+    }
+    cr_assert_eq(connected, taken, "%d codes taken, %d accounts", taken, connected);
+    printf("%d clients left, %d of them were linked\n", leaves, connected);
+    platform_stop(&p);
+    scratch_free(&folder);
     CHECK_LEAKS();
 }
 

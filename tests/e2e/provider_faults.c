@@ -7,6 +7,8 @@
 #include "base/clock.h"
 #include "kit/leaks.h"
 #include "kit/platform.h"
+#include "kit/secrets.h"
+#include "kit/soak.h"
 
 #define TOKEN_PATH "/auth/oauth2/token"
 enum { TIMEOUT_S = 1, SLACK_MS = 4000 };
@@ -92,8 +94,9 @@ static void try_fault(struct platform *p, size_t i) {
     client_response_fini(&response);
 }
 
-Test(provider_faults, every_fault_at_the_exchange, .timeout = 120) {
+static void try_all(void) {
     struct platform p;
+    secrets_forget();
     platform_start(&p, (const char *const[]){"AUDIBLE_HTTP_TIMEOUT_SECONDS=1",
                                              "AUDIBLE_HTTP_CONNECT_TIMEOUT_SECONDS=1", NULL});
     for (size_t i = 0; i < sizeof faults / sizeof faults[0]; i++) {
@@ -105,6 +108,13 @@ Test(provider_faults, every_fault_at_the_exchange, .timeout = 120) {
                  sizeof faults / sizeof faults[0]);
     cr_assert_eq(kit_server_logged(p.server, "made_up"), 0, "the provider's words are not logged");
     platform_stop(&p);
+}
+
+Test(provider_faults, every_fault_at_the_exchange, .timeout = 3600) {
+    int passes = soak_times("TEST_SOAK_PASSES", 1);
+    for (int i = 0; i < passes; i++) {
+        try_all();
+    }
     CHECK_LEAKS();
 }
 
