@@ -2,7 +2,7 @@
 #
 # A thin front door: each goal installs what it needs, then hands over to CMake or a script.
 .DEFAULT_GOAL := help
-.PHONY: help run build test test-browser test-debian13 lint format bench clean
+.PHONY: help run build test test-browser test-debian13 soak lint format bench clean
 MAKEFLAGS += --no-print-directory
 sources = find src tests bench -name '*.[ch]'
 
@@ -32,6 +32,10 @@ test: ## every test but the browser's, with the sanitizers; the last line counts
 test-browser: ## the tests that need a browser
 	@third_party/install build test browser
 	@tests/run --browser
+
+soak: ## the long campaigns: kills, faults, fuzzing (TEST_SOAK_...=N says how long, tests/soak which)
+	@third_party/install build test lint
+	@tests/soak
 
 test-debian13: ## make test, inside a Debian 13 (needs root)
 	@third_party/install debian13
