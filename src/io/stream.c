@@ -18,7 +18,7 @@
 #include "base/mem.h"
 
 /* A burst of new connections must not starve the ones that are there. */
-enum { ACCEPT_BATCH = 64, LISTEN_BACKLOG = 4096, PAUSE_MS = 100 };
+enum { ACCEPT_BATCH = 64, LAST_BATCH = 256, LISTEN_BACKLOG = 4096, PAUSE_MS = 100 };
 
 union address {
     struct sockaddr any;
@@ -476,7 +476,7 @@ static void on_pause_closed(struct loop_timer *timer) {
 }
 
 void stream_listener_close(struct stream_listener *listener) {
-    accept_batch(listener, LISTEN_BACKLOG);
+    accept_batch(listener, LAST_BATCH); /* not more: others may come as fast as they are taken */
     uv_close((uv_handle_t *)&listener->poll, on_poll_closed);
     loop_timer_close(&listener->pause, on_pause_closed);
     close_files(listener);

@@ -245,6 +245,7 @@ static void on_command(uv_async_t *async) {
     }
     if (commands & DRAIN) {
         http_server_drain(httpd->server, httpd->drain_ms, on_drained, httpd);
+        count(httpd, HTTPD_DRAINING);
     }
     if (commands & STOP) {
         http_server_close(httpd->server, on_closed, httpd);

@@ -55,6 +55,7 @@ enum httpd_count {
     HTTPD_HELD,     /* requests to /hold, ever */
     HTTPD_GONE,     /* `gone` was called */
     HTTPD_ANSWERED, /* http_reply was called */
+    HTTPD_DRAINING, /* http_server_drain was called */
     HTTPD_DRAINED,
     HTTPD_COUNTS
 };
