@@ -16,5 +16,13 @@ find_library(MBEDCRYPTO_LIBRARY mbedcrypto REQUIRED)
 add_library(mbedtls::crypto UNKNOWN IMPORTED)
 set_target_properties(mbedtls::crypto PROPERTIES IMPORTED_LOCATION "${MBEDCRYPTO_LIBRARY}"
                       INTERFACE_INCLUDE_DIRECTORIES "${MBEDTLS_INCLUDE_DIR}")
+find_library(MBEDX509_LIBRARY mbedx509 REQUIRED)
+find_library(MBEDTLS_LIBRARY mbedtls REQUIRED)
+add_library(mbedtls::x509 UNKNOWN IMPORTED)
+set_target_properties(mbedtls::x509 PROPERTIES IMPORTED_LOCATION "${MBEDX509_LIBRARY}"
+                      INTERFACE_LINK_LIBRARIES mbedtls::crypto)
+add_library(mbedtls::tls UNKNOWN IMPORTED)
+set_target_properties(mbedtls::tls PROPERTIES IMPORTED_LOCATION "${MBEDTLS_LIBRARY}"
+                      INTERFACE_LINK_LIBRARIES mbedtls::x509)
 
 include(${CMAKE_CURRENT_LIST_DIR}/llhttp.cmake)

@@ -85,6 +85,17 @@ enum { METRICS_KEY_POSITIONS = 4 };
     X(LANE_DEPTH_##id, "latchkey_lane_operations{lane=\"" text "\"}", "gauge",                     \
       "operations handed to another thread and not done")
 
+/* What became of TLS handshakes. refused: closed at once, as too many were under way; failed: the
+ * client left, or no version or suite was common. */
+#define METRICS_TLS_OUTCOME(X, id, text)                                                           \
+    X(TLS_##id, "latchkey_tls_handshakes_total{outcome=\"" text "\"}", "counter",                  \
+      "TLS handshakes that are over")
+#define METRICS_TLS_OUTCOMES(X)                                                                    \
+    METRICS_TLS_OUTCOME(X, OK, "ok")                                                               \
+    METRICS_TLS_OUTCOME(X, FAILED, "failed")                                                       \
+    METRICS_TLS_OUTCOME(X, TIMEOUT, "timeout")                                                     \
+    METRICS_TLS_OUTCOME(X, REFUSED, "refused")
+
 /* Counters and gauges as one flat array, so that it can lie in memory that several processes share.
  * One line here is all that a new metric needs, those of one family one after the other. Any
  * thread. Units stand in the names. What is counted by route, and histograms, follows below. */
@@ -92,6 +103,8 @@ enum { METRICS_KEY_POSITIONS = 4 };
     X(CONNECTIONS, "latchkey_connections", "gauge", "open client connections")                     \
     X(CONNECTIONS_REFUSED, "latchkey_connections_refused_total", "counter",                        \
       "connections closed at once because the cap was reached")                                    \
+    X(TLS_HANDSHAKES, "latchkey_tls_handshakes", "gauge", "TLS handshakes that are under way")     \
+    METRICS_TLS_OUTCOMES(X)                                                                        \
     X(REQUESTS, "latchkey_http_responses_total", "counter",                                        \
       "responses written, those to what is no request among them")                                 \
     X(STATES, "latchkey_states", "gauge", "pending states")                                        \

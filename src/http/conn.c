@@ -229,6 +229,7 @@ static void refuse(struct http_conn *conn, int status) {
         .content_length = body.len,
         .request_id = conn->turn != NULL ? conn->turn->request.request_id : fresh_id(conns, id),
         .close = true,
+        .is_secure = stream_is_secure(&conn->stream),
     };
     bool is_head = conn->turn != NULL && conn->turn->request.method == HTTP_HEAD;
     write_reply(conn, &head, is_head ? SLICE_NULL : body);
@@ -547,6 +548,7 @@ void http_reply(struct http_request *request, const struct http_reply *reply) {
     struct slice body = reply->body;
     if (http_render_max(&conn->conns->render, &head) > LIMIT_REPLY_BUFFER_BYTES / 2) {
         body = become_internal_error(conn->conns, &head);
+        .is_secure = stream_is_secure(&conn->stream),
     }
     write_reply(conn, &head, request->method == HTTP_HEAD ? SLICE_NULL : body);
     if (body_left && !close) {
@@ -668,6 +670,7 @@ void http_conns_init(struct http_conns *conns, struct loop *loop,
     list_init(&conns->open);
     list_init(&conns->spare);
     list_init(&conns->spare_turns);
+    conns->render.secure_headers = opts->tls_headers;
     for (size_t i = 0; i < sizeof conns->id_prefix; i++) {
         conns->id_prefix[i] = hex[opts->id_prefix >> (60 - 4 * i) & 15];
     }

@@ -26,6 +26,7 @@ static char *put_line(char *at, struct slice name, struct slice value) {
 
 void http_render_init(struct http_render *render, struct slice headers, struct slice csp) {
     render->second = -1;
+    render->secure_headers = SLICE_NULL;
     render->fixed = mem_alloc(sizeof DATE_LINE + headers.len + sizeof CSP_NAME + csp.len + 2);
     char *at = put(render->fixed, SLICE(DATE_LINE));
     if (headers.len > 0) {
@@ -91,7 +92,7 @@ static char *put_length(char *at, uint64_t length) {
 
 size_t http_render_max(const struct http_render *render, const struct http_render_head *head) {
     return OWN_BYTES + render->fixed_len + head->content_type.len + head->headers.len +
-           head->csp.len + head->request_id.len;
+           head->csp.len + head->request_id.len + render->secure_headers.len;
 }
 
 size_t http_render_head(struct http_render *render, const struct http_render_head *head,
@@ -113,6 +114,9 @@ size_t http_render_head(struct http_render *render, const struct http_render_hea
     /* RFC 9110 section 8.6: never in a 1xx or a 204. */
     if (head->status >= 200 && head->status != 204) {
         at = put_length(at, head->content_length);
+    }
+    if (head->is_secure && render->secure_headers.len > 0) {
+        at = put(at, render->secure_headers);
     }
     if (head->headers.len > 0) {
         at = put(at, head->headers);

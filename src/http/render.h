@@ -13,7 +13,8 @@ struct http_render {
     char *fixed; /* Date, the server's header lines, the default Content-Security-Policy */
     size_t fixed_len;
     size_t without_csp_len;
-    int64_t second; /* of the date that stands there */
+    int64_t second;              /* of the date that stands there */
+    struct slice secure_headers; /* complete lines; borrowed */
 };
 
 struct http_render_head {
@@ -25,6 +26,7 @@ struct http_render_head {
     struct slice request_id;
     bool close;      /* says Connection: close */
     bool keep_alive; /* says Connection: keep-alive, for HTTP/1.0 */
+    bool is_secure;  /* has the secure_headers */
 };
 
 /* Both are copied. */

@@ -1,14 +1,18 @@
 // SPDX-License-Identifier: MIT
 #include "http/server.h"
 
+#include <assert.h>
 #include <stdio.h>
 
 #include "base/limits.h"
 #include "base/mem.h"
 #include "http/conn.h"
+#include "io/stream_tls.h"
 
 struct http_server {
     struct http_conns conns;
+    struct stream_tls tls;
+    bool has_tls;
     struct stream_listener *listeners[LIMIT_LISTENERS];
     size_t listener_count;
     size_t open_listeners; /* those whose memory is still needed */
@@ -99,6 +103,10 @@ static void on_deadline_timer_closed(struct loop_timer *timer) {
     timer_closed(LIST_ENTRY(timer, struct http_server, conns.deadlines.timer));
 }
 
+static void on_tls_timer_closed(struct loop_timer *timer) {
+    timer_closed(LIST_ENTRY(timer, struct http_server, tls.timer));
+}
+
 /* --------------------------------------------------------------------------------- listeners */
 
 static struct stream *on_accepting(struct stream_listener *listener) {
@@ -145,11 +153,27 @@ enum rc http_server_listen(struct http_server *server, struct slice address, int
         mem_free(listener);
         return rc;
     }
+    if (server->has_tls && !slice_starts(address, SLICE("unix:"))) {
+        listener->tls = &server->tls;
+    }
     server->listeners[server->listener_count++] = listener;
     server->open_listeners++;
     server->is_listening = true;
     *port = stream_listener_port(listener);
     return RC_OK;
+}
+
+void http_server_use_tls(struct http_server *server, struct tls *tls) {
+    if (server->has_tls) {
+        stream_tls_replace(&server->tls, tls);
+        return;
+    }
+    assert(server->listener_count == 0 && !server->is_closing);
+    stream_tls_init(&server->tls, server->conns.loop, tls);
+    server->tls.handshake_timeout_ms = server->conns.opts.handshake_timeout_ms;
+    server->tls.handshakes_max = server->conns.opts.handshakes_max;
+    server->has_tls = true;
+    server->open_timers++;
 }
 
 /* ----------------------------------------------------------------------------- the server */
@@ -185,6 +209,9 @@ void http_server_close(struct http_server *server, void (*closed)(void *owner), 
     http_conns_cut(&server->conns);
     loop_timer_close(&server->drain_timer, on_drain_timer_closed);
     http_deadlines_close(&server->conns.deadlines, on_deadline_timer_closed);
+    if (server->has_tls) {
+        stream_tls_close(&server->tls, on_tls_timer_closed);
+    }
 }
 
 size_t http_server_connections(const struct http_server *server) {

@@ -8,6 +8,7 @@
 #include "http/msg.h"
 #include "io/loop.h"
 #include "io/stream.h"
+#include "io/tls.h"
 
 /* An HTTP/1.1 server: listeners, their connections, the order of pipelined replies, every limit and
  * every deadline of the contract's "HTTP itself". One request of a connection is with the handler
@@ -39,8 +40,11 @@ struct http_server_opts {
     int64_t idle_timeout_ms;  /* between requests */
     int64_t write_timeout_ms; /* an answer that is not taken */
     size_t body_max;
-    struct slice headers; /* complete header lines on every response */
-    struct slice csp;     /* the default Content-Security-Policy */
+    struct slice headers;     /* complete header lines on every response */
+    struct slice csp;         /* the default Content-Security-Policy */
+    struct slice tls_headers; /* further lines on those over TLS */
+    int64_t handshake_timeout_ms;
+    size_t handshakes_max; /* under way; the next connection is closed at once */
     struct metrics *metrics;
     uint64_t id_prefix; /* random: makes our request ids ours */
 };
@@ -48,6 +52,10 @@ struct http_server_opts {
 /* The opts are copied; what they point to must outlive the server. NULL metrics: nothing is
  * counted. */
 struct http_server *http_server_new(struct loop *loop, const struct http_server_opts *opts);
+
+/* Takes over this use of `tls`. Called before the first address: TCP is served over TLS (unix
+ * sockets stay plain). Called again: new connections get this one, those that are open go on. */
+void http_server_use_tls(struct http_server *server, struct tls *tls);
 
 /* May be called for several addresses. `*port` is the one that was bound. */
 enum rc http_server_listen(struct http_server *server, struct slice address, int *port,

@@ -16,6 +16,7 @@
 
 #include "base/limits.h"
 #include "base/mem.h"
+#include "io/stream_tls.h"
 
 /* A burst of new connections must not starve the ones that are there. */
 enum { ACCEPT_BATCH = 64, LAST_BATCH = 256, LISTEN_BACKLOG = 4096, PAUSE_MS = 100 };
@@ -32,13 +33,18 @@ union address {
 static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *out) {
     struct stream *stream = handle->data;
     (void)suggested;
-    *out = uv_buf_init(stream->loop->read_buffer, LIMIT_READ_BUFFER_BYTES);
+    *out = stream->tls != NULL ? stream_tls_buffer(stream)
+                               : uv_buf_init(stream->loop->read_buffer, LIMIT_READ_BUFFER_BYTES);
 }
 
 static void on_read(uv_stream_t *uv, ssize_t n, const uv_buf_t *buf) {
     struct stream *stream = uv->data;
-    if (n > 0) {
+    if (n > 0 && stream->tls != NULL) {
+        stream_tls_received(stream, slice_make(buf->base, (size_t)n));
+    } else if (n > 0) {
         stream->events->read(stream, buf->base, (size_t)n);
+    } else if (n == UV_ENOBUFS) {
+        stream_tls_hold(stream);
     } else if (n < 0) {
         stream_read_stop(stream);
         stream->events->ended(stream, n == UV_EOF ? RC_OK : RC_UNREACHABLE);
@@ -46,13 +52,15 @@ static void on_read(uv_stream_t *uv, ssize_t n, const uv_buf_t *buf) {
 }
 
 void stream_read_start(struct stream *stream) {
-    if (!stream->is_reading && !stream->is_closing) {
+    bool is_held = list_is_linked(&stream->held);
+    if (!stream->is_reading && !is_held && !stream->is_closing) {
         stream->is_reading = true;
         uv_read_start(&stream->uv, on_alloc, on_read);
     }
 }
 
 void stream_read_stop(struct stream *stream) {
+    stream_tls_unhold(stream);
     if (stream->is_reading) {
         stream->is_reading = false;
         uv_read_stop(&stream->uv);
@@ -118,7 +126,7 @@ static void write_later(struct stream *stream, const struct slice *parts, size_t
     }
 }
 
-bool stream_write_parts(struct stream *stream, const struct slice *parts, size_t count) {
+static bool write_plain(struct stream *stream, const struct slice *parts, size_t count) {
     uv_buf_t bufs[STREAM_PARTS_MAX] = {0};
     size_t n = 0;
     for (size_t i = 0; i < count; i++) {
@@ -134,8 +142,28 @@ bool stream_write_parts(struct stream *stream, const struct slice *parts, size_t
     return false;
 }
 
+bool stream_write_parts(struct stream *stream, const struct slice *parts, size_t count) {
+    return stream->tls != NULL ? stream_tls_write(stream, parts, count)
+                               : write_plain(stream, parts, count);
+}
+
 bool stream_write(struct stream *stream, struct slice bytes) {
     return stream_write_parts(stream, &bytes, 1);
+}
+
+bool stream_write_records(struct stream *stream, struct slice records) {
+    if (stream->is_closing) { /* the last words: taken now or never, and the peer may be gone */
+        uv_buf_t buf = uv_buf_init((char *)(uintptr_t)records.at, (unsigned)records.len);
+        return uv_try_write(&stream->uv, &buf, 1) == (int)records.len;
+    }
+    return write_plain(stream, &records, 1);
+}
+
+/* A write of nothing is done on a later turn. */
+void stream_fail_later(struct stream *stream) {
+    struct slice nothing = SLICE("");
+    stream->write_failed = true;
+    write_later(stream, &nothing, 1, 0);
 }
 
 void stream_shutdown(struct stream *stream) {
@@ -143,6 +171,7 @@ void stream_shutdown(struct stream *stream) {
         return;
     }
     stream->is_shutdown = true;
+    stream_tls_end(stream);
     if (stream->writes_open == 0) {
         send_fin(stream);
     }
@@ -157,6 +186,8 @@ void stream_close(struct stream *stream) {
     if (!stream->is_closing) {
         stream->is_closing = true;
         stream->is_reading = false;
+        stream_tls_end(stream);
+        stream_tls_drop(stream);
         uv_close(&stream->handle, on_closed);
     }
 }
@@ -166,6 +197,7 @@ void stream_abort(struct stream *stream) {
         return;
     }
     if (stream->handle.type == UV_TCP && uv_tcp_close_reset(&stream->tcp, on_closed) == 0) {
+        stream_tls_drop(stream);
         stream->is_closing = true;
         stream->is_reading = false;
         return;
@@ -199,7 +231,8 @@ static int adopt(struct stream *stream, struct loop *loop, int fd, bool is_unix)
 }
 
 static void take(struct stream_listener *listener, int fd, const union address *address) {
-    struct stream *stream = listener->events->accepting(listener);
+    bool is_welcome = listener->tls == NULL || stream_tls_may_accept(listener->tls);
+    struct stream *stream = is_welcome ? listener->events->accepting(listener) : NULL;
     if (stream == NULL) {
         close(fd);
         return;
@@ -210,6 +243,10 @@ static void take(struct stream_listener *listener, int fd, const union address *
     stream->is_reading = false;
     stream->is_closing = false;
     stream->is_shutdown = false;
+    stream->tls = NULL;
+    stream->session = NULL;
+    stream->shaking = (struct list){0};
+    stream->held = (struct list){0};
     write_peer(address, stream->peer);
     int failed = adopt(stream, listener->loop, fd, listener->unix_path != NULL);
     stream->handle.data = stream;
@@ -217,6 +254,9 @@ static void take(struct stream_listener *listener, int fd, const union address *
         close(fd);
         stream_close(stream);
         return;
+    }
+    if (listener->tls != NULL) {
+        stream_tls_accepted(stream, listener->tls);
     }
     listener->events->accepted(stream);
 }

@@ -10,8 +10,10 @@
 #include "base/slice.h"
 #include "io/loop.h"
 
-/* Accepted connections over TCP or a unix socket. TLS (io/tls, later) has the same shape. */
+/* Accepted connections over TCP or a unix socket, in plain or over TLS: their owner can't tell. */
 struct stream;
+struct stream_tls;
+struct tls_session;
 
 enum { STREAM_ADDRESS_BYTES = 48 };
 
@@ -43,7 +45,12 @@ struct stream {
     bool write_failed;
     bool is_reading;
     bool is_closing;
-    bool is_shutdown;                /* FIN is sent, or follows what is written */
+    bool is_shutdown;            /* FIN is sent, or follows what is written */
+    struct stream_tls *tls;      /* NULL: plain */
+    struct tls_session *session; /* NULL: plain, or nothing has come yet */
+    struct list shaking;         /* in tls->waiting until the handshake is over */
+    struct list held;            /* in tls->held */
+    int64_t shaking_until_ms;
     char peer[STREAM_ADDRESS_BYTES]; /* NUL-terminated */
 };
 
@@ -65,6 +72,11 @@ void stream_close(struct stream *stream);
 /* Resets instead of FIN: a peer that misbehaves holds nothing. */
 void stream_abort(struct stream *stream);
 
+/* What comes and goes is encrypted. */
+static inline bool stream_is_secure(const struct stream *stream) {
+    return stream->tls != NULL;
+}
+
 /* The peer's address without its port ("192.0.2.1", "2001:db8::1"), "" for a unix socket. */
 static inline struct slice stream_peer(const struct stream *stream) {
     return slice_str(stream->peer);
@@ -78,7 +90,8 @@ struct stream_listener_events {
        it is accepted and closed at once. */
     struct stream *(*accepting)(struct stream_listener *listener);
     void (*accepted)(struct stream *stream);
-    /* A connection had to be closed at once because files ran out. May be NULL. */
+    /* A connection had to be closed at once because files ran out. May be NULL. (One too many in
+       the middle of a TLS handshake is closed too, and only counted.) */
     void (*shed)(struct stream_listener *listener);
     void (*closed)(struct stream_listener *listener);
 };
@@ -93,6 +106,7 @@ struct stream_listener {
     int reserve_fd; /* given up for a moment when files run out, to accept and close */
     int open_handles;
     void *owner;
+    struct stream_tls *tls; /* NULL: plain; set by the owner after stream_listen */
 };
 
 enum { STREAM_PROBLEM_BYTES = 256 };
@@ -107,3 +121,7 @@ int stream_listener_port(const struct stream_listener *listener); /* 0 for a uni
 
 /* Accepts what has connected already (closing the socket would reset it), then closes. */
 void stream_listener_close(struct stream_listener *listener);
+
+/* For io/stream_tls: writes as it is, and makes `drained` with RC_UNREACHABLE follow. */
+bool stream_write_records(struct stream *stream, struct slice records);
+void stream_fail_later(struct stream *stream);

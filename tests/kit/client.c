@@ -13,6 +13,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "kit/client_tls.h"
+
 enum { READ_BYTES = 64 * 1024 };
 
 static int64_t now_ms(void) {
@@ -44,6 +46,8 @@ bool client_connect_unix(struct client *client, const char *path) {
 }
 
 void client_fini(struct client *client) {
+    client_tls_free(client->tls);
+    client->tls = NULL;
     if (client->fd >= 0) {
         close(client->fd);
         client->fd = -1;
@@ -63,7 +67,7 @@ static bool wait_for(const struct client *client, short events, int64_t deadline
     }
 }
 
-bool client_send(struct client *client, struct slice bytes) {
+static bool send_raw(struct client *client, struct slice bytes) {
     int64_t deadline_ms = now_ms() + CLIENT_TIMEOUT_MS;
     while (bytes.len > 0) {
         if (!wait_for(client, POLLOUT, deadline_ms)) {
@@ -78,6 +82,10 @@ bool client_send(struct client *client, struct slice bytes) {
     return true;
 }
 
+bool client_send(struct client *client, struct slice bytes) {
+    return client->tls != NULL ? client_tls_send(client->tls, bytes) : send_raw(client, bytes);
+}
+
 bool client_send_some(struct client *client, struct slice bytes, size_t *sent, int ms) {
     struct slice rest = slice_from(bytes, *sent);
     if (!wait_for(client, POLLOUT, now_ms() + ms)) {
@@ -89,6 +97,9 @@ bool client_send_some(struct client *client, struct slice bytes, size_t *sent, i
 }
 
 void client_shutdown(struct client *client) {
+    if (client->tls != NULL) {
+        client_tls_end(client->tls);
+    }
     shutdown(client->fd, SHUT_WR);
 }
 
@@ -98,6 +109,14 @@ void client_reset(struct client *client) {
     close(client->fd);
     client->fd = -1;
     client->closed = true;
+}
+
+static bool take_records(struct client *client, const char *bytes, size_t n) {
+    char records[READ_BYTES];
+    memcpy(records, bytes, n);
+    enum tls_state state = client_tls_receive(client->tls, slice_make(records, n), &client->got);
+    client->was_ended |= state == TLS_ENDED;
+    return state != TLS_BROKEN;
 }
 
 /* Appends what comes next. False at the end, or after the deadline. */
@@ -111,6 +130,9 @@ static bool read_more(struct client *client, int64_t deadline_ms) {
     }
     char *at = buf_reserve(&client->got, READ_BYTES);
     ssize_t n = at != NULL ? read(client->fd, at, READ_BYTES) : -1;
+    if (n > 0 && client->tls != NULL) {
+        return take_records(client, at, (size_t)n);
+    }
     if (n > 0) {
         client->got.len += (size_t)n;
         return true;
@@ -118,6 +140,20 @@ static bool read_more(struct client *client, int64_t deadline_ms) {
     client->was_reset = n < 0 && errno == ECONNRESET;
     client->closed = true;
     return false;
+}
+
+bool client_connect_tls(struct client *client, int port) {
+    int64_t deadline_ms = now_ms() + CLIENT_TIMEOUT_MS;
+    if (!client_connect(client, port)) {
+        return false;
+    }
+    client->tls = client_tls_new(client, send_raw);
+    while (!client_tls_is_open(client->tls)) {
+        if (!read_more(client, deadline_ms)) {
+            return false;
+        }
+    }
+    return true;
 }
 
 /* ---------------------------------------------------------------------------------- responses */
@@ -259,7 +295,9 @@ int client_ask(int port, const char *method, struct slice bytes, struct client_r
 
 bool client_is_closed(struct client *client) {
     int64_t deadline_ms = now_ms() + CLIENT_TIMEOUT_MS;
-    return client->got.len == 0 && !read_more(client, deadline_ms) && client->closed;
+    while (client->got.len == 0 && read_more(client, deadline_ms)) {
+    }
+    return client->got.len == 0 && client->closed;
 }
 
 bool client_is_silent(struct client *client, int ms) {

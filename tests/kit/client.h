@@ -12,10 +12,12 @@
  * CLIENT_TIMEOUT_MS, as if the other end had closed. */
 struct client {
     int fd;
-    struct buf got; /* read, and not yet part of a response */
-    bool closed;    /* the other end sent FIN, or reset */
+    struct client_tls *tls; /* NULL: in plain */
+    struct buf got;         /* read, and not yet part of a response */
+    bool closed;            /* the other end sent FIN, or reset */
     bool was_reset;
     bool timed_out;
+    bool was_ended; /* over TLS: the other end said that nothing follows */
 };
 
 enum { CLIENT_TIMEOUT_MS = 10 * 1000, CLIENT_ANSWER_MAX = 64 * 1024 * 1024 };
@@ -23,6 +25,8 @@ enum { CLIENT_TIMEOUT_MS = 10 * 1000, CLIENT_ANSWER_MAX = 64 * 1024 * 1024 };
 /* False where nobody listens. The client needs a client_fini in any case. */
 bool client_connect(struct client *client, int port); /* 127.0.0.1 */
 bool client_connect_unix(struct client *client, const char *path);
+/* Over TLS 1.2, believing any certificate; true once the handshake is over. */
+bool client_connect_tls(struct client *client, int port);
 void client_fini(struct client *client);
 
 /* False when the connection is broken. */

@@ -6,11 +6,12 @@
 #include <time.h>
 
 #include "base/mem.h"
+#include "crypto/hash.h"
 #include "http/server.h"
 #include "io/loop.h"
 
 enum { BIG_MAX = 64 * 1024 * 1024, LONG_HEADERS_BYTES = 60 * 1024, WAIT_MS = 10 * 1000 };
-enum command { RELEASE = 1, DRAIN = 2, STOP = 4 };
+enum command { RELEASE = 1, DRAIN = 2, STOP = 4, REPLACE_TLS = 8 };
 
 struct httpd {
     struct clock clock;
@@ -30,6 +31,7 @@ struct httpd {
     int counts[HTTPD_COUNTS];
     unsigned commands;
     int64_t drain_ms;
+    struct tls *next_tls;
 };
 
 /* A request that is answered later; in its arena. */
@@ -247,6 +249,9 @@ static void on_command(uv_async_t *async) {
         http_server_drain(httpd->server, httpd->drain_ms, on_drained, httpd);
         count(httpd, HTTPD_DRAINING);
     }
+    if (commands & REPLACE_TLS) {
+        http_server_use_tls(httpd->server, httpd->next_tls);
+    }
     if (commands & STOP) {
         http_server_close(httpd->server, on_closed, httpd);
     }
@@ -267,6 +272,14 @@ static void command(struct httpd *httpd, enum command which) {
 }
 
 struct httpd *httpd_start(struct httpd_opts opts) {
+static struct tls *make_tls(const struct tls_files *files) {
+    struct tls *tls;
+    struct tls_report report;
+    cr_assert_eq(hash_init(), RC_OK);
+    cr_assert_eq(tls_new_server(files, &tls, &report), RC_OK, "%s %s", report.cert, report.key);
+    return tls;
+}
+
     struct httpd *httpd = mem_calloc(1, sizeof *httpd);
     char problem[STREAM_PROBLEM_BYTES];
     pthread_mutex_init(&httpd->lock, NULL);
@@ -274,6 +287,7 @@ struct httpd *httpd_start(struct httpd_opts opts) {
     list_init(&httpd->held);
     cr_assert_eq(loop_init(&httpd->loop, &httpd->clock), RC_OK);
     uv_async_init(&httpd->loop.uv, &httpd->async, on_command);
+    httpd->loop.metrics = &httpd->metrics;
     httpd->async.data = httpd;
     httpd->server = http_server_new(
         &httpd->loop,
@@ -288,9 +302,15 @@ struct httpd *httpd_start(struct httpd_opts opts) {
             .headers = SLICE("X-Content-Type-Options: nosniff\r\nCache-Control: no-store\r\n"),
             .csp = SLICE("default-src 'none'"),
             .metrics = &httpd->metrics,
+            .tls_headers = SLICE("Strict-Transport-Security: max-age=31536000\r\n"),
+            .handshake_timeout_ms = opts.handshake_timeout_ms,
+            .handshakes_max = opts.handshakes_max,
             .id_prefix = 0xFEDCBA9876543210,
         });
     struct slice address = slice_str(opts.address != NULL ? opts.address : "127.0.0.1:0");
+    if (opts.tls != NULL) {
+        http_server_use_tls(httpd->server, make_tls(opts.tls));
+    }
     cr_assert_eq(http_server_listen(httpd->server, address, &httpd->port, problem), RC_OK, "%s",
                  problem);
     cr_assert_eq(pthread_create(&httpd->thread, NULL, run, httpd), 0);
@@ -317,6 +337,11 @@ void httpd_release(struct httpd *httpd) {
 }
 
 void httpd_drain(struct httpd *httpd, int64_t timeout_ms) {
+void httpd_replace_tls(struct httpd *httpd, const struct tls_files *files) {
+    httpd->next_tls = make_tls(files);
+    command(httpd, REPLACE_TLS);
+}
+
     httpd->drain_ms = timeout_ms;
     command(httpd, DRAIN);
 }

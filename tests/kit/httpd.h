@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "base/metrics.h"
+#include "io/tls.h"
 
 /* The http folder's server on a loop and a thread of its own, with a handler that does what the
  * path says:
@@ -34,11 +35,15 @@ struct httpd_opts {
     int64_t idle_timeout_ms;
     int64_t write_timeout_ms;
     size_t body_max;
+    const struct tls_files *tls; /* NULL: plain */
+    int64_t handshake_timeout_ms;
+    size_t handshakes_max;
 };
 #define HTTPD_OPTS                                                                                 \
     (struct httpd_opts) {                                                                          \
         .connections_max = 1000, .head_timeout_ms = 10000, .idle_timeout_ms = 10000,               \
-        .write_timeout_ms = 10000, .body_max = 1000                                                \
+        .write_timeout_ms = 10000, .body_max = 1000, .handshake_timeout_ms = 10000,                \
+        .handshakes_max = 1000                                                                     \
     }
 
 struct httpd *httpd_start(struct httpd_opts opts);
@@ -47,6 +52,8 @@ void httpd_stop(struct httpd *httpd);
 
 int httpd_port(const struct httpd *httpd);
 void httpd_release(struct httpd *httpd);
+/* New connections get this pair. */
+void httpd_replace_tls(struct httpd *httpd, const struct tls_files *files);
 void httpd_drain(struct httpd *httpd, int64_t timeout_ms);
 
 enum httpd_count {
