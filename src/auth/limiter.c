@@ -52,7 +52,6 @@ static struct cell *place(struct limiter *limiter, uint64_t key) {
             first = &set[i];
         }
     }
-    first->key = key;
     return first;
 }
 
@@ -60,25 +59,42 @@ static int64_t up_to_seconds(int64_t us) {
     return us <= 0 ? 0 : (us + SECOND_US - 1) / SECOND_US;
 }
 
-struct limiter_answer limiter_take(struct limiter *limiter, unsigned bucket, struct slice key,
-                                   int64_t per_minute, int64_t now_ms) {
-    struct hash64_seed seed = {limiter->seed.k0 ^ bucket, limiter->seed.k1};
-    struct cell *cell = place(limiter, hash64(&seed, key));
-    int64_t now_us = now_ms * 1000;
+/* Of a request at this time, where the key has used all until `full_us`; moves that where it is
+ * allowed. */
+static struct limiter_answer judge(int64_t *full_us, int64_t per_minute, int64_t now_us) {
     int64_t each_us = MINUTE_US / per_minute;
     int64_t burst_us = each_us * per_minute;
-    int64_t full_us = cell->full_us > now_us ? cell->full_us : now_us;
+    int64_t from_us = *full_us > now_us ? *full_us : now_us;
     struct limiter_answer answer = {.limit = per_minute};
-    answer.is_allowed = full_us + each_us - now_us <= burst_us;
+    answer.is_allowed = from_us + each_us - now_us <= burst_us;
     if (answer.is_allowed) {
-        full_us += each_us;
-        cell->full_us = full_us;
+        from_us += each_us;
+        *full_us = from_us;
     } else {
-        int64_t wait_s = up_to_seconds(full_us + each_us - burst_us - now_us);
+        int64_t wait_s = up_to_seconds(from_us + each_us - burst_us - now_us);
         answer.retry_after_s = wait_s > 1 ? wait_s : 1;
     }
-    int64_t left_us = burst_us - (full_us - now_us);
+    int64_t left_us = burst_us - (from_us - now_us);
     answer.remaining = left_us > 0 ? left_us / each_us : 0;
-    answer.reset_s = up_to_seconds(full_us - now_us);
+    answer.reset_s = up_to_seconds(from_us - now_us);
     return answer;
+}
+
+static uint64_t key_of(const struct limiter *limiter, unsigned bucket, struct slice key) {
+    struct hash64_seed seed = {limiter->seed.k0 ^ bucket, limiter->seed.k1};
+    return hash64(&seed, key);
+}
+
+struct limiter_answer limiter_take(struct limiter *limiter, unsigned bucket, struct slice key,
+                                   int64_t per_minute, int64_t now_ms) {
+    uint64_t hash = key_of(limiter, bucket, key);
+    struct cell *cell = place(limiter, hash);
+    cell->key = hash;
+    return judge(&cell->full_us, per_minute, now_ms * 1000);
+}
+
+struct limiter_answer limiter_look(struct limiter *limiter, unsigned bucket, struct slice key,
+                                   int64_t per_minute, int64_t now_ms) {
+    int64_t full_us = place(limiter, key_of(limiter, bucket, key))->full_us;
+    return judge(&full_us, per_minute, now_ms * 1000);
 }

@@ -29,3 +29,8 @@ struct limiter_answer {
  * allowed; `per_minute` above 0. */
 struct limiter_answer limiter_take(struct limiter *limiter, unsigned bucket, struct slice key,
                                    int64_t per_minute, int64_t now_ms);
+
+/* What limiter_take would say, without counting anything: for limits on what fails, which is known
+ * only later. */
+struct limiter_answer limiter_look(struct limiter *limiter, unsigned bucket, struct slice key,
+                                   int64_t per_minute, int64_t now_ms);

@@ -74,3 +74,22 @@ Test(limiter, filling_the_table_resets_nobody) {
     cr_assert(take(limiter, "victim", now_ms + MINUTE_MS).is_allowed);
     limiter_free(limiter);
 }
+
+Test(limiter, looking_says_the_same_and_counts_nothing) {
+    struct limiter *limiter = limiter_new(8);
+    char key[16];
+    for (int i = 0; i < 200; i++) {
+        snprintf(key, sizeof key, "u%d", i % 23);
+        int64_t now_ms = 1000 + i * 40;
+        for (int looks = 0; looks < 20; looks++) {
+            limiter_look(limiter, 1, slice_str(key), 10, now_ms);
+            limiter_look(limiter, 1, SLICE("another"), 10, now_ms);
+        }
+        struct limiter_answer said = limiter_look(limiter, 1, slice_str(key), 10, now_ms);
+        struct limiter_answer done = take(limiter, key, now_ms);
+        cr_assert_eq(said.is_allowed, done.is_allowed, "%d", i);
+        cr_assert_eq(said.remaining, done.remaining, "%d", i);
+        cr_assert_eq(said.retry_after_s, done.retry_after_s, "%d", i);
+    }
+    limiter_free(limiter);
+}
