@@ -260,7 +260,14 @@ static void check_listeners(const struct config *config, struct notes *notes) {
 }
 
 static void check_metrics(const struct config *config, struct notes *notes) {
-    for (size_t i = 0; i < config->listen.count && is_set(config->metrics_listen); i++) {
+    struct address address;
+    char problem[ADDRESS_PROBLEM_BYTES];
+    if (!is_set(config->metrics_listen) ||
+        !address_parse(config->metrics_listen, &address, problem) ||
+        (address.kind != ADDRESS_UNIX && address.port == 0)) {
+        return; /* of the free ports each takes another */
+    }
+    for (size_t i = 0; i < config->listen.count; i++) {
         if (slice_eq(config->listen.at[i], config->metrics_listen)) {
             notes_problem(notes, "LATCHKEY_METRICS_LISTEN",
                           "is one of LATCHKEY_LISTEN; it needs an address of its own");

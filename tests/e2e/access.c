@@ -31,6 +31,11 @@ static const struct {
     {"GET", "/health", ANYONE, false, NULL, 200},
     {"GET", "/readyz", ANYONE, false, NULL, 200},
     {"HEAD", "/readyz", ANYONE, false, NULL, 200},
+    {"GET", "/metrics", ANYONE, false, NULL, 200},
+    {"HEAD", "/metrics", ANYONE, false, NULL, 200},
+    {"GET", "/openapi.json", ANYONE, false, NULL, 200},
+    {"HEAD", "/openapi.json", ANYONE, false, NULL, 200},
+    {"GET", "/api/v1/openapi.json", ANYONE, false, NULL, 200},
 };
 enum { ROUTES = sizeof routes / sizeof routes[0] };
 
@@ -180,6 +185,10 @@ Test(access, unknown_routes_and_methods_come_before_everything_else) {
         {"PUT", "oauth/callback", 405, "Method Not Allowed", "GET, POST, OPTIONS"},
         {"HEAD", "oauth/callback", 405, NULL, "GET, POST, OPTIONS"},
         {"GET", "disconnect", 405, "Method Not Allowed", "POST, OPTIONS"},
+        {"POST", "/metrics", 405, "Method Not Allowed", "GET, HEAD, OPTIONS"},
+        {"POST", "/openapi.json", 405, "Method Not Allowed", "GET, HEAD, OPTIONS"},
+        {"GET", "openapi.json", 404, "Not Found", NULL},
+        {"GET", "/metrics/", 404, "Not Found", NULL},
         {"OPTIONS", "/nothing", 404, "Not Found", NULL},
         {"OPTIONS", "connected", 204, NULL, "GET, HEAD, OPTIONS"},
         {"OPTIONS", "oauth/callback", 204, NULL, "GET, POST, OPTIONS"},

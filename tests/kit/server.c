@@ -133,6 +133,10 @@ int kit_server_port(const struct kit_server *server) {
     return app_port(server->app, 0);
 }
 
+int kit_server_metrics_port(const struct kit_server *server) {
+    return app_metrics_port(server->app);
+}
+
 const char *kit_server_folder(const struct kit_server *server) {
     return server->folder.path;
 }

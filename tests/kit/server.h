@@ -36,6 +36,7 @@ void kit_server_join(struct kit_server *server);
 /* Its loop's, from start to join. */
 pthread_t kit_server_thread(const struct kit_server *server);
 int kit_server_port(const struct kit_server *server);
+int kit_server_metrics_port(const struct kit_server *server);   /* of LATCHKEY_METRICS_LISTEN */
 const char *kit_server_folder(const struct kit_server *server); /* latchkey.db lies there */
 
 /* Time as the server's rules see it; timers run on real time. */
