@@ -172,6 +172,24 @@ Test(http_ends, an_answer_that_is_not_taken_ends_the_connection) {
     stop(httpd);
 }
 
+/* Each answer has its own time: a slow reader that gets on is not cut. */
+Test(http_ends, each_answer_has_its_own_time_to_be_taken) {
+    const struct timespec pause = {.tv_nsec = 900000000};
+    struct httpd_opts opts = HTTPD_OPTS;
+    opts.write_timeout_ms = 1500;
+    struct httpd *httpd = httpd_start(opts);
+    struct client client;
+    cr_assert(client_connect(&client, httpd_port(httpd)));
+    cr_assert(CLIENT_SEND(&client, GET("/big?20000000") GET("/big?20000000")));
+    for (int i = 1; i <= 2; i++) {
+        cr_assert(httpd_wait(httpd, HTTPD_ANSWERED, i));
+        nanosleep(&pause, NULL);
+        cr_assert_eq(ask(&client, ""), 200, "answer %d", i);
+    }
+    client_fini(&client);
+    stop(httpd);
+}
+
 /* Who says nothing after the last answer is not waited for. */
 Test(http_ends, lingering_ends) {
     struct httpd *httpd = httpd_start(HTTPD_OPTS);

@@ -254,6 +254,7 @@ static void on_command(uv_async_t *async) {
     }
     if (commands & STOP) {
         http_server_close(httpd->server, on_closed, httpd);
+        release_all(httpd); /* in the turn in which they were cut */
     }
 }
 
