@@ -508,10 +508,14 @@ void http_read_body(struct http_request *request) {
     }
 }
 
-/* The reply came before the body: is the rest to be dropped, so that the connection lives on? */
+/* The reply came before the body was asked for. The connection lives on only where all of the body
+ * is at hand already and can be dropped: a client that sends less than it declared would otherwise
+ * hold it, with its answer given. */
 static bool can_skip(const struct http_conn *conn) {
     const struct http_request *request = &conn->turn->request;
-    return !request->expects_continue && request->content_length <= conn->conns->opts.body_max;
+    size_t at_hand =
+        conn->input != NULL ? conn->input->len : conn->pending.len - conn->pending_start;
+    return !request->expects_continue && !request->is_chunked && request->content_length <= at_hand;
 }
 
 /* Header lines of a size that no reply of ours has. */
@@ -544,11 +548,11 @@ void http_reply(struct http_request *request, const struct http_reply *reply) {
         .request_id = request->request_id,
         .close = close,
         .keep_alive = request->minor == 0,
+        .is_secure = stream_is_secure(&conn->stream),
     };
     struct slice body = reply->body;
     if (http_render_max(&conn->conns->render, &head) > LIMIT_REPLY_BUFFER_BYTES / 2) {
         body = become_internal_error(conn->conns, &head);
-        .is_secure = stream_is_secure(&conn->stream),
     }
     write_reply(conn, &head, request->method == HTTP_HEAD ? SLICE_NULL : body);
     if (body_left && !close) {
@@ -666,11 +670,11 @@ void http_conns_init(struct http_conns *conns, struct loop *loop,
         conns->opts.metrics = &conns->unused_metrics;
     }
     http_render_init(&conns->render, opts->headers, opts->csp);
+    conns->render.secure_headers = opts->tls_headers;
     conns->out = mem_alloc(LIMIT_REPLY_BUFFER_BYTES);
     list_init(&conns->open);
     list_init(&conns->spare);
     list_init(&conns->spare_turns);
-    conns->render.secure_headers = opts->tls_headers;
     for (size_t i = 0; i < sizeof conns->id_prefix; i++) {
         conns->id_prefix[i] = hex[opts->id_prefix >> (60 - 4 * i) & 15];
     }
