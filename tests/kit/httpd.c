@@ -272,7 +272,6 @@ static void command(struct httpd *httpd, enum command which) {
     uv_async_send(&httpd->async);
 }
 
-struct httpd *httpd_start(struct httpd_opts opts) {
 static struct tls *make_tls(const struct tls_files *files) {
     struct tls *tls;
     struct tls_report report;
@@ -281,14 +280,15 @@ static struct tls *make_tls(const struct tls_files *files) {
     return tls;
 }
 
+struct httpd *httpd_start(struct httpd_opts opts) {
     struct httpd *httpd = mem_calloc(1, sizeof *httpd);
     char problem[STREAM_PROBLEM_BYTES];
     pthread_mutex_init(&httpd->lock, NULL);
     pthread_cond_init(&httpd->changed, NULL);
     list_init(&httpd->held);
     cr_assert_eq(loop_init(&httpd->loop, &httpd->clock), RC_OK);
-    uv_async_init(&httpd->loop.uv, &httpd->async, on_command);
     httpd->loop.metrics = &httpd->metrics;
+    uv_async_init(&httpd->loop.uv, &httpd->async, on_command);
     httpd->async.data = httpd;
     httpd->server = http_server_new(
         &httpd->loop,
@@ -302,16 +302,16 @@ static struct tls *make_tls(const struct tls_files *files) {
             .body_max = opts.body_max,
             .headers = SLICE("X-Content-Type-Options: nosniff\r\nCache-Control: no-store\r\n"),
             .csp = SLICE("default-src 'none'"),
-            .metrics = &httpd->metrics,
             .tls_headers = SLICE("Strict-Transport-Security: max-age=31536000\r\n"),
             .handshake_timeout_ms = opts.handshake_timeout_ms,
             .handshakes_max = opts.handshakes_max,
+            .metrics = &httpd->metrics,
             .id_prefix = 0xFEDCBA9876543210,
         });
-    struct slice address = slice_str(opts.address != NULL ? opts.address : "127.0.0.1:0");
     if (opts.tls != NULL) {
         http_server_use_tls(httpd->server, make_tls(opts.tls));
     }
+    struct slice address = slice_str(opts.address != NULL ? opts.address : "127.0.0.1:0");
     cr_assert_eq(http_server_listen(httpd->server, address, &httpd->port, problem), RC_OK, "%s",
                  problem);
     cr_assert_eq(pthread_create(&httpd->thread, NULL, run, httpd), 0);
@@ -337,12 +337,12 @@ void httpd_release(struct httpd *httpd) {
     command(httpd, RELEASE);
 }
 
-void httpd_drain(struct httpd *httpd, int64_t timeout_ms) {
 void httpd_replace_tls(struct httpd *httpd, const struct tls_files *files) {
     httpd->next_tls = make_tls(files);
     command(httpd, REPLACE_TLS);
 }
 
+void httpd_drain(struct httpd *httpd, int64_t timeout_ms) {
     httpd->drain_ms = timeout_ms;
     command(httpd, DRAIN);
 }
