@@ -345,10 +345,17 @@ enum rc fernet_open(const struct fernet_keys *keys, struct slice token, int64_t 
     return rc;
 }
 
-/* More generous than fernet_open: without its padding, or with other unused bits, a sealed token is
- * spoilt, but still no plaintext. */
+/* The version, and the zeros that the time of each seal before 2106 begins with: one in 2^36 of
+ * other texts has them. */
+#define HEAD SLICE("gAAAAA")
+
+/* More generous than fernet_open: cut, with a character too many, without its padding or with other
+ * unused bits, a sealed token is spoilt, but still no plaintext. */
 bool fernet_is_shaped(struct slice value) {
     struct slice body = value;
+    if (slice_starts(value, HEAD)) {
+        return true;
+    }
     for (int i = 0; i < 2 && body.len > 0 && body.at[body.len - 1] == '='; i++) {
         body.len--;
     }

@@ -40,7 +40,8 @@ enum rc fernet_seal(const struct fernet_keys *keys, struct slice plain, int64_t 
 enum rc fernet_open(const struct fernet_keys *keys, struct slice token, int64_t now_s,
                     int64_t ttl_s, struct buf *plain, size_t *position);
 
-/* Has the form of a Fernet token: base64url, version 0x80, a length that the specification allows.
+/* Has the form of a Fernet token (base64url, version 0x80, a length that the specification allows),
+ * or is what damage left of one that was sealed before the year 2106 (it begins with "gAAAAA").
  * Such a value is never taken for plaintext. */
 bool fernet_is_shaped(struct slice value);
 
