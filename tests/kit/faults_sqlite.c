@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "kit/faults_sqlite.h"
 
+#include <pthread.h>
 #include <sqlite3.h>
 #include <stdatomic.h>
 #include <string.h>
@@ -16,6 +17,9 @@ struct faults_sqlite {
     _Atomic int64_t left; /* calls that fail */
     _Atomic bool met;
     _Atomic int64_t syncs;
+    _Atomic unsigned held_kinds;
+    pthread_mutex_t mutex; /* of a change of held_kinds */
+    pthread_cond_t released;
 };
 
 /* The file below lies behind it, in the memory that SQLite gave. */
@@ -32,7 +36,19 @@ static struct faults_sqlite *faults_of(sqlite3_file *base) {
     return ((struct file *)(void *)base)->faults;
 }
 
+static void wait_for_release(struct faults_sqlite *faults, unsigned kind) {
+    pthread_mutex_lock(&faults->mutex);
+    while ((faults->held_kinds & kind) != 0) {
+        atomic_store(&faults->met, true);
+        pthread_cond_wait(&faults->released, &faults->mutex);
+    }
+    pthread_mutex_unlock(&faults->mutex);
+}
+
 static int fault(struct faults_sqlite *faults, unsigned kind, int fitting) {
+    if ((atomic_load(&faults->held_kinds) & kind) != 0) {
+        wait_for_release(faults, kind);
+    }
     if ((atomic_load(&faults->kinds) & kind) == 0 || atomic_fetch_sub(&faults->wait, 1) > 0 ||
         atomic_fetch_sub(&faults->left, 1) <= 0) {
         return SQLITE_OK;
@@ -173,6 +189,8 @@ static int vfs_access(sqlite3_vfs *vfs, const char *name, int flags, int *out) {
 
 struct faults_sqlite *faults_sqlite_install(void) {
     struct faults_sqlite *faults = mem_calloc(1, sizeof *faults);
+    pthread_mutex_init(&faults->mutex, NULL);
+    pthread_cond_init(&faults->released, NULL);
     faults->below = sqlite3_vfs_find(NULL);
     faults->vfs = *faults->below; /* what is not replaced knows nothing of the files */
     faults->vfs.zName = "faults";
@@ -188,6 +206,8 @@ struct faults_sqlite *faults_sqlite_install(void) {
 void faults_sqlite_remove(struct faults_sqlite *faults) {
     sqlite3_vfs_unregister(&faults->vfs);
     sqlite3_vfs_register(faults->below, 1);
+    pthread_cond_destroy(&faults->released);
+    pthread_mutex_destroy(&faults->mutex);
     mem_free(faults);
 }
 
@@ -209,8 +229,21 @@ void faults_sqlite_fail_nth(struct faults_sqlite *faults, unsigned kinds, int64_
     set(faults, kinds, 0, n - 1, 1 + more);
 }
 
+static void set_held(struct faults_sqlite *faults, unsigned kinds) {
+    pthread_mutex_lock(&faults->mutex);
+    atomic_store(&faults->held_kinds, kinds);
+    pthread_cond_broadcast(&faults->released);
+    pthread_mutex_unlock(&faults->mutex);
+}
+
+void faults_sqlite_hold(struct faults_sqlite *faults, unsigned kinds) {
+    atomic_store(&faults->met, false);
+    set_held(faults, kinds);
+}
+
 void faults_sqlite_heal(struct faults_sqlite *faults) {
     set(faults, 0, 0, 0, 0);
+    set_held(faults, 0);
 }
 
 bool faults_sqlite_met(const struct faults_sqlite *faults) {

@@ -33,6 +33,8 @@ void faults_sqlite_remove(struct faults_sqlite *faults);
 void faults_sqlite_fail(struct faults_sqlite *faults, unsigned kinds, int code);
 /* Only the n-th (from 1) of these from now on, and the `more` that follow it. */
 void faults_sqlite_fail_nth(struct faults_sqlite *faults, unsigned kinds, int64_t n, int64_t more);
+/* Every call of these kinds waits, until heal: a disk that does not answer. */
+void faults_sqlite_hold(struct faults_sqlite *faults, unsigned kinds);
 void faults_sqlite_heal(struct faults_sqlite *faults);
 
 /* True: a fault was met since it was last set. */
