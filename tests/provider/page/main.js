@@ -1,72 +1,21 @@
 // SPDX-License-Identifier: MIT
+import * as book from './book.js';
+import * as connection from './connection.js';
+import { at, make, onPress } from './dom.js';
+import * as format from './format.js';
 import * as latchkey from './latchkey.js';
+import * as route from './route.js';
+import * as session from './session.js';
+import * as shelf from './shelf.js';
+import { isRefusal, notice } from './trouble.js';
 import * as words from './words.js';
 
-const at = (id) => document.getElementById(id);
-const storageKey = 'marlow-session';
-
-let session = stored();
-
-function stored() {
-  try {
-    const found = JSON.parse(sessionStorage.getItem(storageKey));
-    return found?.token && words.people.some((person) => person.user === found.user) ? found : null;
-  } catch {
-    return null;
-  }
-}
-
-function remember(next) {
-  session = next;
-  if (next) {
-    sessionStorage.setItem(storageKey, JSON.stringify(next));
-  } else {
-    sessionStorage.removeItem(storageKey);
-  }
-}
+let isConnected = false;
 
 /* What is shown */
 
-function notice(text, kind = '') {
-  const place = at('notice');
-  place.className = `notice ${kind}`;
-  place.hidden = text === '';
-  place.textContent = text;
-}
-
-const pills = {
-  loading: ['Checking…', ''],
-  unconnected: ['Not connected', ''],
-  connected: ['Connected', 'good'],
-  plan: ['Not part of your plan', ''],
-  trouble: ['Can’t tell right now', 'bad'],
-};
-
-function show(view) {
-  for (const name of Object.keys(pills)) {
-    at(`view-${name}`).hidden = name !== view;
-  }
-  const [text, kind] = pills[view];
-  at('pill').textContent = text;
-  at('pill').className = `pill ${kind}`;
-  at('connection').setAttribute('aria-busy', String(view === 'loading'));
-}
-
-function showConnected(found) {
-  at('fact-account').textContent = found.audible_user_id ?? 'Connected without a name';
-  const synced = at('fact-synced');
-  synced.dateTime = found.synced_at ?? '';
-  synced.textContent = found.synced_at
-    ? new Date(found.synced_at).toLocaleString(undefined, { dateStyle: 'long', timeStyle: 'short' })
-    : 'not yet';
-  const again = found.last_sync_error === 'reauthorization_required';
-  at('reconnect').hidden = !again;
-  at('reconnect-hint').hidden = !again;
-  show('connected');
-}
-
 function showPerson() {
-  const person = words.people.find((one) => one.user === session.user);
+  const person = session.person();
   at('who-initial').textContent = person.name[0];
   at('who-name').textContent = person.name;
   at('membership-name').textContent = person.plan;
@@ -75,73 +24,96 @@ function showPerson() {
 }
 
 function showPage() {
-  at('welcome').hidden = session !== null;
-  at('home').hidden = session === null;
-  at('who').hidden = session === null;
-  if (session) {
+  const isSignedIn = session.current() !== null;
+  at('welcome').hidden = isSignedIn;
+  at('home').hidden = !isSignedIn;
+  at('who').hidden = !isSignedIn;
+  if (isSignedIn) {
     showPerson();
-    show('loading');
+    connection.show('loading');
   }
 }
 
 /* What is done */
 
+function signOut() {
+  session.remember(null);
+  isConnected = false;
+  notice('');
+  route.replace(null);
+  book.open(null, {});
+  shelf.forget();
+  showPage();
+  at('welcome-title').focus();
+}
+
+/** Trouble of a whole action: a sentence above everything. */
 function fail(error) {
-  if (!(error instanceof latchkey.Refusal)) {
-    throw error;
-  }
+  isRefusal(error);
   if (error.status === 401) {
     signOut();
   }
-  notice(words.sentence(error.code), 'bad');
+  notice(words.explain(error), 'bad');
 }
 
-/** Asks Latchkey how things stand and shows it. True if it could be asked. */
-async function refresh() {
-  show('loading');
+/** The connection has gone, or the plan, or the session: everything is looked at anew. */
+async function startOver(error) {
+  shelf.forget();
+  if (error.status === 401) {
+    fail(error);
+  } else {
+    await refresh();
+    notice(words.explain(error), 'bad');
+  }
+}
+
+/** How the connection stands; null where that can't be told. */
+async function ask() {
   try {
-    const found = await latchkey.connection(session);
-    if (found.connected) {
-      showConnected(found);
-    } else {
-      show('unconnected');
-    }
-    return found.connected ? 'connected' : 'unconnected';
+    return await connection.refresh();
   } catch (error) {
-    if (error.code === 'audible_requires_premium') {
-      show('plan');
-    } else if (error instanceof latchkey.Refusal && error.status !== 401) {
-      at('trouble').textContent = words.sentence(error.code);
-      show('trouble');
-    } else {
-      fail(error);
-    }
+    fail(error);
     return null;
   }
+}
+
+/** Asks Latchkey how things stand and shows it, with the shelf. */
+async function refresh() {
+  const found = await ask();
+  isConnected = found?.connected === true;
+  if (found === null) {
+    shelf.forget();
+  } else {
+    go();
+  }
+  return found;
+}
+
+/** Shows what the address says. */
+function go({ fromHere = false, quietly = false } = {}) {
+  const { search, book: asin } = route.read();
+  if (!shelf.shows(search) || !fromHere) {
+    shelf.open(search, { quietly });
+  }
+  book.open(asin, { fromHere });
 }
 
 async function signIn(user) {
   notice('');
   try {
-    remember({ user, ...(await latchkey.signIn(user)) });
+    session.remember({ user, ...(await latchkey.signIn(user)) });
   } catch (error) {
     fail(error);
     return;
   }
+  shelf.forget();
   showPage();
   at('home-title').focus();
   await refresh();
 }
 
-function signOut() {
-  remember(null);
-  notice('');
-  showPage();
-  at('welcome-title').focus();
-}
-
 async function connect() {
-  const { auth_url: next } = await latchkey.authorize(session);
+  const { auth_url: next } = await latchkey.authorize();
   if (!/^https?:\/\//.test(next)) {
     throw new latchkey.Refusal(0, 'unknown');
   }
@@ -151,55 +123,50 @@ async function connect() {
 
 async function disconnect() {
   try {
-    await latchkey.disconnect(session);
+    await latchkey.disconnect();
   } catch (error) {
     if (error.status !== 404) {
       throw error;
     }
   }
+  shelf.forget();
+  route.replace(null);
   await refresh();
   notice(words.disconnected, 'good');
   at('home-title').focus();
 }
 
-/** Runs `work` when the button is pressed, once at a time; trouble becomes a sentence. */
-function onPress(id, work) {
-  const button = at(id);
-  button.addEventListener('click', async () => {
-    if (button.getAttribute('aria-disabled') === 'true') {
-      return;
+async function sync() {
+  notice('');
+  try {
+    const count = await connection.sync();
+    notice(`Your shelf is up to date: ${format.books(count)}.`, 'good');
+  } catch (error) {
+    // Where Latchkey remembers what was wrong, its card says so.
+    const found = error.status === 503 ? await ask() : null;
+    if (!found?.last_sync_error) {
+      throw error;
     }
-    button.setAttribute('aria-disabled', 'true');
-    try {
-      await work();
-    } catch (error) {
-      fail(error);
-    } finally {
-      button.removeAttribute('aria-disabled');
-    }
-  });
+    return;
+  }
+  if ((await ask()) !== null && route.read().search === null) {
+    go({ quietly: true });
+  }
 }
+
+/* Setting up */
 
 function listPeople() {
   for (const person of words.people) {
-    const button = document.createElement('button');
-    const avatar = document.createElement('span');
-    const name = document.createElement('span');
-    const about = document.createElement('small');
-    const plan = document.createElement('span');
-    button.type = 'button';
-    avatar.className = 'avatar';
-    avatar.setAttribute('aria-hidden', 'true');
-    avatar.textContent = person.name[0];
-    about.textContent = person.about;
-    plan.className = 'plan';
-    plan.textContent = person.plan;
-    name.append(person.name, about);
-    button.append(avatar, name, plan);
+    const button = make(
+      'button',
+      { type: 'button' },
+      make('span', { class: 'avatar', 'aria-hidden': 'true' }, person.name[0]),
+      make('span', {}, person.name, make('small', {}, person.about)),
+      make('span', { class: 'plan' }, person.plan),
+    );
     button.addEventListener('click', () => signIn(person.user));
-    const item = document.createElement('li');
-    item.append(button);
-    at('people').append(item);
+    at('people').append(make('li', {}, button));
   }
 }
 
@@ -210,34 +177,67 @@ async function comeBack() {
   if (outcome) {
     history.replaceState(null, '', location.pathname);
   }
-  const now = session ? await refresh() : null;
+  const now = session.current() ? await refresh() : null;
   if (outcome === 'error') {
     notice(words.sentence(query.get('reason')), 'bad');
-  } else if (outcome === 'connected' && now === 'connected') {
+  } else if (outcome === 'connected' && now?.connected) {
     notice(words.connected, 'good');
-  } else if (outcome === 'connected' && !session) {
+  } else if (outcome === 'connected' && !session.current()) {
     notice('Your account is connected. Sign in to see it.', 'good');
   }
 }
 
+function setUpConnection() {
+  onPress(at('connect'), connect, fail);
+  onPress(at('reconnect'), connect, fail);
+  onPress(at('sync'), sync, fail);
+  onPress(at('retry'), refresh, fail);
+  onPress(at('try-premium'), () => signIn('premium'), fail);
+  at('disconnect').addEventListener('click', () => at('confirm').showModal());
+  at('confirm-no').addEventListener('click', () => at('confirm').close());
+  onPress(
+    at('confirm-yes'),
+    () => {
+      at('confirm').close();
+      return disconnect();
+    },
+    fail,
+  );
+}
+
+function setUpAddress() {
+  addEventListener('hashchange', () => {
+    if (session.current() && !at('shelf').hidden) {
+      const before = shelf.shows(route.read().search);
+      go({ fromHere: true });
+      if (!before) {
+        shelf.focus();
+      }
+    }
+  });
+  // The address after the # is taken, so this link can't have it.
+  at('skip').addEventListener('click', (event) => {
+    event.preventDefault();
+    at('main').focus();
+  });
+  // From the back-forward cache: what it shows may be old, and a button may still be busy.
+  addEventListener('pageshow', (event) => {
+    if (event.persisted) {
+      location.reload();
+    }
+  });
+}
+
 listPeople();
-onPress('connect', connect);
-onPress('reconnect', connect);
-onPress('retry', refresh);
-onPress('try-premium', () => signIn('premium'));
 at('sign-out').addEventListener('click', signOut);
-at('disconnect').addEventListener('click', () => at('confirm').showModal());
-at('confirm-no').addEventListener('click', () => at('confirm').close());
-onPress('confirm-yes', () => {
-  at('confirm').close();
-  return disconnect();
+setUpConnection();
+setUpAddress();
+shelf.setUp({
+  failed: startOver,
+  count: connection.count,
+  isConnected: () => isConnected,
+  isBroken: async () => (await ask())?.last_sync_error === 'reauthorization_required',
 });
+book.setUp({ failed: startOver });
 showPage();
 comeBack();
-
-// From the back-forward cache: what it shows may be old, and a button may still be busy.
-addEventListener('pageshow', (event) => {
-  if (event.persisted) {
-    location.reload();
-  }
-});
