@@ -18,6 +18,7 @@ const char api_headers[] = "X-Content-Type-Options: nosniff\r\n"
                            "Referrer-Policy: no-referrer\r\n"
                            "X-Frame-Options: DENY\r\n";
 const char api_csp[] = "default-src 'none'";
+const char api_tls_headers[] = "Strict-Transport-Security: max-age=31536000\r\n";
 
 const struct http_handler api_handler = {
     .on_head = dispatch_head,

@@ -57,8 +57,9 @@ struct api *api_new(const struct api_opts *opts); /* NULL: the crypto library fa
 extern const struct http_handler api_handler;
 /* The same for LATCHKEY_METRICS_LISTEN: /metrics and /healthz only. */
 extern const struct http_handler api_metrics_handler;
-extern const char api_headers[]; /* the header lines on every response */
-extern const char api_csp[];     /* the default Content-Security-Policy */
+extern const char api_headers[];     /* the header lines on every response */
+extern const char api_tls_headers[]; /* those over TLS too */
+extern const char api_csp[];         /* the default Content-Security-Policy */
 
 /* From now on /readyz says 503. */
 void api_drain(struct api *api);

@@ -459,6 +459,9 @@ static enum rc new_server(struct app *app, const struct http_handler *handler,
                                            .body_max = LIMIT_BODY_BYTES,
                                            .headers = slice_str(api_headers),
                                            .csp = slice_str(api_csp),
+                                           .tls_headers = slice_str(api_tls_headers),
+                                           .handshake_timeout_ms = config->tls_handshake_timeout_ms,
+                                           .handshakes_max = (size_t)config->tls_handshakes_max,
                                            .metrics = metrics,
                                            .id_prefix = id_prefix,
                                        });
@@ -468,6 +471,22 @@ static enum rc new_server(struct app *app, const struct http_handler *handler,
 static enum rc build_server(struct app *app) {
     return new_server(app, &api_handler, (size_t)app->config->connections_max, &app->metrics,
                       &app->server);
+}
+
+/* The check of the configuration has read the pair already, and said what there is to say. */
+static enum rc build_tls(struct app *app) {
+    const struct tls_files files = {app->config->tls_cert.at, app->config->tls_key.at};
+    struct tls_report report;
+    struct tls *tls;
+    if (files.cert_path == NULL) {
+        return RC_OK;
+    }
+    if (tls_new_server(&files, &tls, &report) != RC_OK) {
+        return fail(app, RC_USAGE, "LATCHKEY_TLS_CERT %s; LATCHKEY_TLS_KEY %s", report.cert,
+                    report.key);
+    }
+    http_server_use_tls(app->server, tls);
+    return RC_OK;
 }
 
 static bool close_server(struct app *app) {
@@ -560,6 +579,7 @@ static const struct {
     {"metrics", build_metrics_server, close_metrics_server},
     {"server", build_server, close_server},
     {"metrics", build_metrics_listener, NULL},
+    {"tls", build_tls, NULL},
     {"listeners", build_listeners, NULL},
 };
 

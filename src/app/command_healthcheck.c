@@ -10,9 +10,11 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "base/address.h"
 #include "app/config.h"
+#include "base/address.h"
 #include "base/clock.h"
+#include "crypto/hash.h"
+#include "io/tls.h"
 
 enum { DEADLINE_MS = 5000, ANSWER_BYTES_MAX = 4096 };
 
@@ -24,6 +26,11 @@ struct healthcheck {
     struct clock clock;
     int64_t deadline_ms;
     int fd;
+    struct tls *tls;
+    struct tls_session *session; /* NULL: in plain */
+    bool is_broken;
+    char answer[ANSWER_BYTES_MAX + TLS_HELD_BYTES_MAX];
+    size_t length;
 };
 
 union any_address {
@@ -85,8 +92,7 @@ static bool connect_to(const struct healthcheck *check, const union any_address 
            getsockopt(check->fd, SOL_SOCKET, SO_ERROR, &error, &error_length) == 0 && error == 0;
 }
 
-static bool send_request(const struct healthcheck *check) {
-    struct slice left = slice_make(request_text, sizeof request_text - 1);
+static bool send_all(const struct healthcheck *check, struct slice left) {
     while (left.len > 0) {
         ssize_t n = send(check->fd, left.at, left.len, MSG_NOSIGNAL);
         if (n > 0) {
@@ -98,23 +104,69 @@ static bool send_request(const struct healthcheck *check) {
     return true;
 }
 
-/* The status line is enough. */
-static bool is_answered_200(const struct healthcheck *check) {
-    static const struct slice wanted = {"HTTP/1.1 200 ", sizeof "HTTP/1.1 200 " - 1};
-    char answer[ANSWER_BYTES_MAX];
-    size_t length = 0;
-    while (length < wanted.len) {
-        ssize_t n = recv(check->fd, answer + length, sizeof answer - length, 0);
-        if (n > 0) {
-            length += (size_t)n;
-        } else if (n == 0 || errno != EAGAIN || !wait_for(check, POLLIN)) {
+/* More of the answer; false at its end, or at the deadline. */
+static bool receive(struct healthcheck *check) {
+    char bytes[ANSWER_BYTES_MAX];
+    size_t n = 0;
+    if (!wait_for(check, POLLIN)) {
+        return false;
+    }
+    ssize_t got = recv(check->fd, bytes, sizeof bytes - check->length, 0);
+    if (got <= 0) {
+        return got < 0 && errno == EAGAIN;
+    }
+    char *end = check->answer + check->length;
+    if (check->session == NULL) {
+        memcpy(end, bytes, (size_t)got);
+        n = (size_t)got;
+    } else if (tls_session_receive(check->session, slice_make(bytes, (size_t)got), end,
+                                   sizeof check->answer - check->length, &n) == TLS_BROKEN) {
+        return false;
+    }
+    check->length += n;
+    return !check->is_broken;
+}
+
+static void on_records(void *owner, struct slice records) {
+    struct healthcheck *check = owner;
+    check->is_broken = check->is_broken || !send_all(check, records);
+}
+
+/* Whoever it is: what is asked is one's own address, and nothing secret is said. A certificate that
+ * was made for another name, or that has just been renewed, makes no server sick. */
+static bool shake(struct healthcheck *check) {
+    check->tls = hash_init() == RC_OK ? tls_new_client() : NULL;
+    check->session = check->tls != NULL ? tls_session_new(check->tls, on_records, check) : NULL;
+    if (check->session == NULL) {
+        return false;
+    }
+    tls_session_start(check->session);
+    while (!check->is_broken && !tls_session_is_open(check->session)) {
+        if (!receive(check)) {
             return false;
         }
     }
-    return slice_starts(slice_make(answer, length), wanted);
+    return !check->is_broken;
 }
 
-static int ask(const struct address *address) {
+static bool send_request(struct healthcheck *check) {
+    struct slice request = slice_make(request_text, sizeof request_text - 1);
+    return check->session != NULL ? tls_session_write(check->session, request) && !check->is_broken
+                                  : send_all(check, request);
+}
+
+/* The status line is enough. */
+static bool is_answered_200(struct healthcheck *check) {
+    static const struct slice wanted = {"HTTP/1.1 200 ", sizeof "HTTP/1.1 200 " - 1};
+    while (check->length < wanted.len) {
+        if (!receive(check)) {
+            return false;
+        }
+    }
+    return slice_starts(slice_make(check->answer, check->length), wanted);
+}
+
+static int ask(const struct address *address, bool over_tls) {
     struct healthcheck check = {0};
     union any_address to;
     socklen_t length = to_sockaddr(address, &to);
@@ -123,9 +175,13 @@ static int ask(const struct address *address) {
     const char *problem = NULL;
     if (check.fd < 0 || !connect_to(&check, &to, length)) {
         problem = "the server can't be reached";
+    } else if (over_tls && !shake(&check)) {
+        problem = "the server does not speak TLS";
     } else if (!send_request(&check) || !is_answered_200(&check)) {
         problem = "the server did not answer 200 within 5 s";
     }
+    tls_session_free(check.session);
+    tls_release(check.tls);
     if (check.fd >= 0) {
         close(check.fd);
     }
@@ -146,8 +202,11 @@ int command_healthcheck_run(const struct command_line *line) {
     }
     code = command_line_config(line, &config);
     if (code == COMMAND_GOOD) {
-        code =
-            address_parse(config->listen.at[0], &address, problem) ? ask(&address) : COMMAND_USAGE;
+        code = COMMAND_USAGE;
+        if (address_parse(config->listen.at[0], &address, problem)) {
+            bool over_tls = !slice_is_null(config->tls_cert) && address.kind != ADDRESS_UNIX;
+            code = ask(&address, over_tls);
+        }
         config_free(config);
     }
     return code;

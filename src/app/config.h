@@ -5,8 +5,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "base/address.h"
 #include "app/notes.h"
+#include "base/address.h"
 #include "base/arena.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -71,6 +71,8 @@ struct config {
     struct config_list listen;
     struct slice tls_cert;
     struct slice tls_key;
+    int64_t tls_handshake_timeout_ms;
+    int64_t tls_handshakes_max;
     struct slice metrics_listen;
     struct slice docs_dir;
     struct config_blocks trusted_proxies;

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "app/config_table.h"
+#include "io/tls.h"
 #include "io/upstream_url.h"
 
 enum { SECRET_BYTES_MIN = 32, SECRET_DISTINCT_BYTES_MIN = 10 };
@@ -27,12 +28,6 @@ static bool asks_workers(const struct config *config) {
 static bool asks_jwks(const struct config *config) {
     return is_set(config->jwks_url);
 }
-static bool asks_tls_cert(const struct config *config) {
-    return is_set(config->tls_cert);
-}
-static bool asks_tls_key(const struct config *config) {
-    return is_set(config->tls_key);
-}
 static bool asks_mongodb_users(const struct config *config) {
     return config->users == CONFIG_USERS_MONGODB;
 }
@@ -52,10 +47,6 @@ static const struct {
      "more than one worker is not supported by this build; use 1"},
     {"LATCHKEY_JWKS_URL", asks_jwks,
      "published keys are not supported by this build; leave it empty and set SECRET_KEY"},
-    {"LATCHKEY_TLS_CERT", asks_tls_cert,
-     "TLS is not supported by this build; leave it empty and put a proxy in front"},
-    {"LATCHKEY_TLS_KEY", asks_tls_key,
-     "TLS is not supported by this build; leave it empty and put a proxy in front"},
     {"LATCHKEY_USERS", asks_mongodb_users, "mongodb is not supported by this build; use claims"},
     {"AUDIBLE_RATE_LIMIT_STORAGE", asks_redis_limits,
      "redis is not supported by this build; use memory"},
@@ -244,17 +235,46 @@ static void check_upstream(const struct config *config, struct notes *notes) {
     }
 }
 
+static void say_of_file(struct notes *notes, const char *name, bool is_bad, const char *text) {
+    if (is_bad) {
+        notes_problem(notes, name, "%s", text);
+    } else if (text[0] != '\0') {
+        notes_warning(notes, name, "%s", text);
+    }
+}
+
+static void check_tls(const struct config *config, struct notes *notes) {
+    struct tls_report report;
+    if (!is_set(config->tls_cert) && !is_set(config->tls_key)) {
+        return;
+    }
+    if (!is_set(config->tls_cert) || !is_set(config->tls_key)) {
+        bool lacks_key = is_set(config->tls_cert);
+        notes_problem(notes, lacks_key ? "LATCHKEY_TLS_CERT" : "LATCHKEY_TLS_KEY",
+                      "is set without %s; set both, or neither for plain HTTP",
+                      lacks_key ? "LATCHKEY_TLS_KEY" : "LATCHKEY_TLS_CERT");
+        return;
+    }
+    const struct tls_files files = {config->tls_cert.at, config->tls_key.at};
+    tls_check(&files, &report);
+    say_of_file(notes, "LATCHKEY_TLS_CERT", report.cert_is_bad, report.cert);
+    say_of_file(notes, "LATCHKEY_TLS_KEY", report.key_is_bad, report.key);
+}
+
 static void check_listeners(const struct config *config, struct notes *notes) {
+    const char *advice =
+        is_set(config->tls_cert)
+            ? "and LATCHKEY_TRUSTED_PROXIES is empty: where a proxy stands in front, name its "
+              "addresses there, or all its clients count as one"
+            : "without TLS, and LATCHKEY_TRUSTED_PROXIES is empty: put a TLS proxy in front and "
+              "name its addresses there, or set LATCHKEY_TLS_CERT";
     for (size_t i = 0; i < config->listen.count; i++) {
         struct address address;
         char problem[ADDRESS_PROBLEM_BYTES];
         if (address_parse(config->listen.at[i], &address, problem) && !address_is_local(&address) &&
             config->trusted_proxies.count == 0) {
-            notes_warning(notes, "LATCHKEY_LISTEN",
-                          "%s is reachable from other machines, without TLS, and "
-                          "LATCHKEY_TRUSTED_PROXIES is empty: put a TLS proxy in front and name "
-                          "its addresses there",
-                          config->listen.at[i].at);
+            notes_warning(notes, "LATCHKEY_LISTEN", "%s is reachable from other machines, %s",
+                          config->listen.at[i].at, advice);
         }
     }
 }
@@ -317,6 +337,7 @@ void config_check(const struct config *config, struct notes *notes) {
     check_integration(config, notes);
     check_redirects(config, notes);
     check_listeners(config, notes);
+    check_tls(config, notes);
     check_metrics(config, notes);
     check_times(config, notes);
 }

@@ -150,8 +150,17 @@ static const struct config_var server_vars[] = {
      .type = CONFIG_BLOCKS,
      .offset = FIELD(trusted_proxies, struct config_blocks),
      .help = "Blocks of addresses whose X-Forwarded-For is believed; empty: none."},
-    TEXT("LATCHKEY_TLS_CERT", tls_cert, "A certificate chain (PEM); empty: plain HTTP."),
-    TEXT("LATCHKEY_TLS_KEY", tls_key, "The file with its private key (PEM)."),
+    TEXT("LATCHKEY_TLS_CERT", tls_cert,
+         "The file with the server's certificate and those that vouch for it (PEM): addresses of "
+         "LATCHKEY_LISTEN are served over TLS, unix sockets aside. Read again on SIGHUP. Empty: "
+         "plain HTTP."),
+    TEXT("LATCHKEY_TLS_KEY", tls_key,
+         "The file with its private key (PEM): P-256, or RSA with at least 2048 bits, which holds "
+         "up the server longer at each handshake."),
+    SECONDS("LATCHKEY_TLS_HANDSHAKE_TIMEOUT_SECONDS", tls_handshake_timeout_ms, 100 * MS,
+            5 * MINUTE, "10", "A connection whose TLS handshake is not over by then is closed."),
+    INT("LATCHKEY_TLS_HANDSHAKES_MAX", tls_handshakes_max, 1, 1000000, "1000",
+        "TLS handshakes under way; the next connection is closed at once."),
     SLICE_OF(
         CONFIG_LISTEN, "LATCHKEY_METRICS_LISTEN", metrics_listen, NULL,
         "An address of its own for /metrics. Without one it is served beside the API, but only "

@@ -296,6 +296,10 @@ void tls_session_start(struct tls_session *session) {
     tls_session_receive(session, SLICE_NULL, plain, sizeof plain, &n);
 }
 
+bool tls_session_is_open(const struct tls_session *session) {
+    return session->state == TLS_OPEN;
+}
+
 bool tls_session_write(struct tls_session *session, struct slice bytes) {
     if (session->state != TLS_OPEN) {
         return false;

@@ -65,6 +65,8 @@ enum tls_state tls_session_receive(struct tls_session *session, struct slice byt
 /* A client's first words. */
 void tls_session_start(struct tls_session *session);
 
+bool tls_session_is_open(const struct tls_session *session);
+
 /* False where the session is not open, or broke. */
 bool tls_session_write(struct tls_session *session, struct slice bytes);
 /* Says that nothing follows, once. */

@@ -17,6 +17,8 @@
 
 enum { READ_BYTES = 64 * 1024 };
 
+static int tls_port; /* 0: none */
+
 static int64_t now_ms(void) {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
@@ -32,7 +34,11 @@ static bool open_socket(struct client *client, const struct sockaddr *address, s
     return !client->closed;
 }
 
-bool client_connect(struct client *client, int port) {
+void client_over_tls(int port) {
+    tls_port = port;
+}
+
+static bool connect_plain(struct client *client, int port) {
     struct sockaddr_in address = {.sin_family = AF_INET,
                                   .sin_port = htons((uint16_t)port),
                                   .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
@@ -144,7 +150,7 @@ static bool read_more(struct client *client, int64_t deadline_ms) {
 
 bool client_connect_tls(struct client *client, int port) {
     int64_t deadline_ms = now_ms() + CLIENT_TIMEOUT_MS;
-    if (!client_connect(client, port)) {
+    if (!connect_plain(client, port)) {
         return false;
     }
     client->tls = client_tls_new(client, send_raw);
@@ -154,6 +160,11 @@ bool client_connect_tls(struct client *client, int port) {
         }
     }
     return true;
+}
+
+bool client_connect(struct client *client, int port) {
+    return tls_port != 0 && port == tls_port ? client_connect_tls(client, port)
+                                             : connect_plain(client, port);
 }
 
 /* ---------------------------------------------------------------------------------- responses */

@@ -27,6 +27,8 @@ bool client_connect(struct client *client, int port); /* 127.0.0.1 */
 bool client_connect_unix(struct client *client, const char *path);
 /* Over TLS 1.2, believing any certificate; true once the handshake is over. */
 bool client_connect_tls(struct client *client, int port);
+/* From now on client_connect to this port is that. One port a test. */
+void client_over_tls(int port);
 void client_fini(struct client *client);
 
 /* False when the connection is broken. */
