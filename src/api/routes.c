@@ -64,12 +64,17 @@ static bool serves(const struct route *route, enum http_method method) {
     return route->method == method || head;
 }
 
-/* Equal to the letter, or with one segment in the place of the pattern's "{name}". */
-static bool fits(struct slice pattern, struct slice path, struct slice *segment) {
-    size_t open = slice_find(pattern, '{');
+/* A pattern without bytes is a route that is not served. */
+static bool fits_exactly(struct slice pattern, struct slice path, struct slice *segment) {
     *segment = SLICE_NULL;
+    return pattern.len > 0 && slice_eq(pattern, path) && slice_find(path, '{') == path.len;
+}
+
+/* With one segment in the place of the pattern's "{name}". */
+static bool fits_pattern(struct slice pattern, struct slice path, struct slice *segment) {
+    size_t open = slice_find(pattern, '{');
     if (open == pattern.len) {
-        return slice_eq(pattern, path);
+        return false;
     }
     struct slice before = slice_head(pattern, open);
     struct slice after = slice_from(pattern, slice_find(pattern, '}') + 1);
@@ -81,8 +86,9 @@ static bool fits(struct slice pattern, struct slice path, struct slice *segment)
     return slice_eq(slice_from(rest, segment->len), after);
 }
 
-struct route_match routes_find(const struct slice *paths, enum http_method method,
-                               struct slice path) {
+static struct route_match
+find(const struct slice *paths, enum http_method method, struct slice path,
+     bool (*fits)(struct slice pattern, struct slice path, struct slice *segment)) {
     struct route_match match = {.rc = RC_ROUTE_UNKNOWN};
     struct slice segment;
     for (size_t i = 0; i < route_count; i++) {
@@ -96,6 +102,13 @@ struct route_match routes_find(const struct slice *paths, enum http_method metho
         }
     }
     return match;
+}
+
+/* Most paths are told apart by their lengths; patterns, which must be read, come after those. */
+struct route_match routes_find(const struct slice *paths, enum http_method method,
+                               struct slice path) {
+    struct route_match match = find(paths, method, path, fits_exactly);
+    return match.rc == RC_ROUTE_UNKNOWN ? find(paths, method, path, fits_pattern) : match;
 }
 
 void routes_write_methods(const struct slice *paths, size_t index, struct buf *out) {
