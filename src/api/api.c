@@ -2,6 +2,7 @@
 #include "api/api.h"
 
 #include "api/call.h"
+#include "api/deadline.h"
 #include "api/dispatch.h"
 #include "api/endpoints.h"
 #include "api/ep_return.h"
@@ -17,8 +18,8 @@ const char api_headers[] = "X-Content-Type-Options: nosniff\r\n"
                            "Cache-Control: no-store\r\n"
                            "Referrer-Policy: no-referrer\r\n"
                            "X-Frame-Options: DENY\r\n";
-const char api_csp[] = "default-src 'none'";
 const char api_tls_headers[] = "Strict-Transport-Security: max-age=31536000\r\n";
+const char api_csp[] = "default-src 'none'";
 
 const struct http_handler api_handler = {
     .on_head = dispatch_head,
@@ -89,6 +90,7 @@ struct api *api_new(const struct api_opts *opts) {
         return NULL;
     }
     linker_open(&api->linker);
+    deadline_open(api);
     return api;
 }
 
@@ -96,12 +98,16 @@ void api_drain(struct api *api) {
     api->is_draining = true;
 }
 
-static void on_linker_closed(void *owner) {
-    struct api *api = owner;
+static void on_deadline_closed(struct loop_timer *timer) {
+    struct api *api = LIST_ENTRY(timer, struct api, deadline_timer);
     void (*closed)(void *closed_owner) = api->closed;
     void *closed_owner = api->closed_owner;
     free_api(api);
     closed(closed_owner);
+}
+
+static void on_linker_closed(void *owner) {
+    deadline_close(owner, on_deadline_closed);
 }
 
 static void on_close(struct loop_task *task) {

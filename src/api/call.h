@@ -24,6 +24,12 @@ struct call {
     struct slice client;           /* its address, "" over a unix socket */
     struct limiter_answer limited; /* with RC_RATE_LIMITED */
     bool is_open;                  /* counted in api->open_calls */
+    struct list node;              /* in api->waiting, while its endpoint has it */
+    enum {
+        CALL_IN_TIME,
+        CALL_EXPIRING, /* the next reply goes out although the endpoint isn't done */
+        CALL_EXPIRED,  /* the endpoint's own reply is for nobody */
+    } time;
     void (*gone)(struct call *call); /* the client has left; set by a flow that would hurry */
     void *flow;                      /* the endpoint's */
 };
@@ -40,6 +46,8 @@ struct api {
     bool cookie_is_secure;
     bool is_draining;
     size_t open_calls;
+    struct list waiting; /* calls that are with their endpoint */
+    struct loop_timer deadline_timer;
     struct {
         int64_t checked_ms; /* 0: never */
         bool state_ok;

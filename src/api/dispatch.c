@@ -2,6 +2,7 @@
 #include "api/dispatch.h"
 
 #include "api/client.h"
+#include "api/deadline.h"
 #include "api/limits.h"
 #include "api/reply.h"
 #include "api/routes.h"
@@ -169,5 +170,6 @@ void dispatch_body(void *owner, struct http_request *request) {
     struct call *call = request->owner;
     call->is_open = true;
     api->open_calls++;
+    deadline_watch(call);
     call->route->run(call);
 }

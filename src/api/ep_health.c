@@ -6,6 +6,8 @@ void ep_healthz(struct call *call) {
     reply_json(call, SLICE("{\"status\":\"ok\"}"));
 }
 
+enum { READY_TIMEOUT_MS = 5000 };
+
 /* Asks both stores, one after the other, at most once a second: the route is open to everyone. */
 struct readyz {
     struct call *call;
@@ -66,5 +68,6 @@ void ep_readyz(struct call *call) {
     }
     struct readyz *flow = call_alloc(call, sizeof *flow);
     flow->call = call;
+    call->deadline_ms = call->request->started_ms + READY_TIMEOUT_MS;
     states_ping(api->opts.states, &flow->state, on_state);
 }

@@ -93,7 +93,8 @@ void ep_sync(struct call *call) {
     flow->sync.user_id = call->caller.sub;
     flow->sync.request_id = call->request->request_id;
     flow->sync.client = call->client;
-    flow->sync.deadline_ms = call->request->started_ms + LIMIT_SYNC_MS;
+    call->deadline_ms = call->request->started_ms + LIMIT_SYNC_MS;
+    flow->sync.deadline_ms = call->deadline_ms;
     call->flow = flow;
     call->gone = on_sync_gone;
     sync_start(&call->api->linker, &flow->sync, on_synced);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "api/reply.h"
 
+#include "api/deadline.h"
 #include "api/routes.h"
 #include "base/jsonw.h"
 
@@ -64,26 +65,38 @@ static void write_cors(const struct call *call, struct buf *headers) {
                      "Vary: Origin\r\n");
 }
 
+static void count(struct api *api, const struct call *call, int status) {
+    enum metrics_route route =
+        call->route != NULL ? api->metrics_of[call->route - routes] : METRICS_ROUTE_NONE;
+    metrics_count_request(api->opts.metrics, route, status);
+    metrics_observe(api->opts.metrics, (enum metrics_histogram)(METRICS_REQUEST_NONE + (int)route),
+                    clock_ns() - call->request->started_ns);
+}
+
 void reply_send(struct call *call, const struct reply *reply) {
     char at[HEADERS_BYTES];
     struct buf headers;
+    struct api *api = call->api;
+    bool was_open = call->is_open;
     buf_init_fixed(&headers, at, sizeof at);
     write_cors(call, &headers);
     buf_append(&headers, reply->headers);
-    struct api *api = call->api;
-    bool was_open = call->is_open;
-    int64_t started_ns = call->request->started_ns;
-    enum metrics_route route =
-        call->route != NULL ? api->metrics_of[call->route - routes] : METRICS_ROUTE_NONE;
-    http_reply(call->request, &(struct http_reply){.status = reply->status,
-                                                   .content_type = reply->content_type,
-                                                   .body = reply->body,
-                                                   .headers = buf_slice(&headers),
-                                                   .csp = reply->csp,
-                                                   .close = reply->close});
-    metrics_count_request(api->opts.metrics, route, reply->status);
-    metrics_observe(api->opts.metrics, (enum metrics_histogram)(METRICS_REQUEST_NONE + (int)route),
-                    clock_ns() - started_ns);
+    const struct http_reply answer = {.status = reply->status,
+                                      .content_type = reply->content_type,
+                                      .body = reply->body,
+                                      .headers = buf_slice(&headers),
+                                      .csp = reply->csp,
+                                      .close = reply->close};
+    if (call->time != CALL_EXPIRED) {
+        count(api, call, reply->status);
+    }
+    if (call->time == CALL_EXPIRING) {
+        call->time = CALL_EXPIRED;
+        http_reply_early(call->request, &answer);
+        return;
+    }
+    deadline_forget(call);
+    http_reply(call->request, &answer);
     if (was_open) {
         api_call_ended(api);
     }

@@ -529,16 +529,8 @@ static struct slice become_internal_error(struct http_conns *conns, struct http_
     return body;
 }
 
-void http_reply(struct http_request *request, const struct http_reply *reply) {
-    struct http_conn *conn = request->conn;
-    if (conn->state == CLOSED) {
-        end_owed(conn);
-        return;
-    }
-    assert(conn->state == ON_HEAD || conn->state == ON_BODY);
-    bool body_left = conn->state == ON_HEAD && request->has_body;
-    bool close = reply->close || !request->keeps_alive || conn->conns->is_draining ||
-                 (body_left && !can_skip(conn));
+static void write_answer(struct http_conn *conn, const struct http_reply *reply, bool close) {
+    const struct http_request *request = &conn->turn->request;
     struct http_render_head head = {
         .status = reply->status,
         .content_type = reply->content_type,
@@ -555,6 +547,19 @@ void http_reply(struct http_request *request, const struct http_reply *reply) {
         body = become_internal_error(conn->conns, &head);
     }
     write_reply(conn, &head, request->method == HTTP_HEAD ? SLICE_NULL : body);
+}
+
+void http_reply(struct http_request *request, const struct http_reply *reply) {
+    struct http_conn *conn = request->conn;
+    if (conn->state == CLOSED) {
+        end_owed(conn);
+        return;
+    }
+    assert(conn->state == ON_HEAD || conn->state == ON_BODY);
+    bool body_left = conn->state == ON_HEAD && request->has_body;
+    bool close = reply->close || !request->keeps_alive || conn->conns->is_draining ||
+                 (body_left && !can_skip(conn));
+    write_answer(conn, reply, close);
     if (body_left && !close) {
         conn->dropped_bytes = 0;
         conn->state = SKIP_BODY;
@@ -570,6 +575,18 @@ void http_reply(struct http_request *request, const struct http_reply *reply) {
         }
         settle(conn);
     }
+}
+
+void http_reply_early(struct http_request *request, const struct http_reply *reply) {
+    struct http_conn *conn = request->conn;
+    if (conn->state == CLOSED) {
+        return;
+    }
+    assert(conn->state == ON_BODY && conn->input == NULL);
+    write_answer(conn, reply, true);
+    flush(conn);
+    request->is_gone = true;
+    close_conn(conn, false);
 }
 
 void http_reply_raw(struct http_request *request, struct slice bytes, enum http_raw_end end) {

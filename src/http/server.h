@@ -81,6 +81,11 @@ size_t http_server_connections(const struct http_server *server);
 void http_read_body(struct http_request *request);
 void http_reply(struct http_request *request, const struct http_reply *reply);
 
+/* For a handler whose time is up while its own work can't be ended yet: the client gets this answer
+ * and the connection closes, but the request's memory stays the handler's until its http_reply,
+ * which is then dropped. Nothing is told of a client that leaves meanwhile. */
+void http_reply_early(struct http_request *request, const struct http_reply *reply);
+
 /* For peers that test clients, and need answers that are no HTTP: these bytes as they are, in place
  * of http_reply. MORE: others follow (the request stays the handler's); FIN and RESET end the
  * request and its connection. */

@@ -572,13 +572,14 @@ static void set_timer(struct fresh_token_flight *flight) {
 }
 
 static void expire_waiters(struct fresh_token_flight *flight) {
+    enum rc rc = flight->step == FLIGHT_REFRESH ? RC_PROVIDER_UNAVAILABLE : RC_STORAGE_UNAVAILABLE;
     struct list *node = flight->waiters.next;
     flight->first_deadline_ms = 0;
     while (node != &flight->waiters) {
         struct fresh_token *op = LIST_ENTRY(node, struct fresh_token, node);
         node = node->next;
         if (op->deadline_ms <= now_ms(flight)) {
-            decide(op, RC_PROVIDER_UNAVAILABLE);
+            decide(op, rc);
         } else {
             flight->first_deadline_ms = earlier(flight->first_deadline_ms, op->deadline_ms);
         }

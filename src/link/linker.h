@@ -3,7 +3,6 @@
 
 #include "base/log.h"
 #include "base/metrics.h"
-#include "io/loop.h"
 #include "link/fresh_token.h"
 #include "link/revocation.h"
 #include "provider/provider.h"

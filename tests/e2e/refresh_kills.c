@@ -59,7 +59,7 @@ static void *caller_main(void *arg) {
 }
 
 static void wait_for_a_random_moment(void) {
-    nanosleep(&(struct timespec){.tv_nsec = (rand() % MOMENT_MAX_US) * 1000}, NULL);
+    nanosleep(&(struct timespec){.tv_nsec = (random() % MOMENT_MAX_US) * 1000}, NULL);
 }
 
 static void kill_in_the_middle(struct rig *rig, const char *token) {
