@@ -36,9 +36,13 @@ enum {
     LIMIT_KID_BYTES = 255, /* the name of a published key */
     LIMIT_JWKS_BYTES = 256 * 1024,
     LIMIT_JWKS_KEYS = 64,
-    RANDOM_BYTES = 32,      /* of a state, a verifier, a flow cookie */
-    RANDOM_TEXT_BYTES = 43, /* the same as unpadded base64url */
-    STATE_SHOWN_BYTES = 10, /* of a state in a log line */
+    LIMIT_KEYS_TRIED = 4,                 /* for a token that names none */
+    LIMIT_SIGNATURE_QUEUE = 256,          /* some 0.3 s of ES256 */
+    LIMIT_SIGNATURE_FAILURES_MINUTE = 60, /* of a client address */
+    LIMIT_SIGNATURE_FAILURE_KEYS = 16384, /* addresses that they are counted for */
+    RANDOM_BYTES = 32,                    /* of a state, a verifier, a flow cookie */
+    RANDOM_TEXT_BYTES = 43,               /* the same as unpadded base64url */
+    STATE_SHOWN_BYTES = 10,               /* of a state in a log line */
     STATE_TTL_MS = 15 * 60 * 1000,
     STATES_PER_USER = 16,
 

@@ -76,11 +76,22 @@ enum { METRICS_KEY_POSITIONS = 4 };
     METRICS_RATE_REFUSAL(X, SEARCH, "search")                                                      \
     METRICS_RATE_REFUSAL(X, OTHER, "other")
 
+/* Tokens under a published key, by what came of them; those that are remembered are not counted. */
+#define METRICS_SIGNATURE(X, id, text)                                                             \
+    X(SIGNATURES_##id, "latchkey_signatures_total{outcome=\"" text "\"}", "counter",               \
+      "signatures of published keys checked, or not")
+#define METRICS_SIGNATURES(X)                                                                      \
+    METRICS_SIGNATURE(X, GOOD, "good")                                                             \
+    METRICS_SIGNATURE(X, BAD, "bad")                                                               \
+    METRICS_SIGNATURE(X, LIMITED, "limited")                                                       \
+    METRICS_SIGNATURE(X, OVERLOADED, "overloaded")
+
 /* The lanes of io/work: how many operations are in each, and how long they waited for a thread. */
 #define METRICS_LANES(Y, X)                                                                        \
     Y(X, FAST, "fast")                                                                             \
     Y(X, STORE_WRITE, "store_write")                                                               \
-    Y(X, STORE_READ, "store_read")
+    Y(X, STORE_READ, "store_read")                                                                 \
+    Y(X, SIGNATURE, "signature")
 #define METRICS_LANE_DEPTH(X, id, text)                                                            \
     X(LANE_DEPTH_##id, "latchkey_lane_operations{lane=\"" text "\"}", "gauge",                     \
       "operations handed to another thread and not done")
@@ -146,6 +157,12 @@ enum { METRICS_KEY_POSITIONS = 4 };
       "processes whose circuit breaker keeps them from calling the provider")                      \
     X(BREAKER_API_HALF_OPEN, "latchkey_breaker_processes{peer=\"api\",state=\"half_open\"}",       \
       "gauge", "processes whose circuit breaker keeps them from calling the provider")             \
+    METRICS_SIGNATURES(X)                                                                          \
+    X(JWKS_FETCHES_OK, "latchkey_jwks_fetches_total{outcome=\"ok\"}", "counter",                   \
+      "fetches of LATCHKEY_JWKS_URL")                                                              \
+    X(JWKS_FETCHES_FAILED, "latchkey_jwks_fetches_total{outcome=\"failed\"}", "counter",           \
+      "fetches of LATCHKEY_JWKS_URL")                                                              \
+    X(JWKS_KEYS, "latchkey_jwks_keys", "gauge", "published keys that tokens may be signed with")   \
     X(BREAKER_OPENED, "latchkey_breaker_opened_total", "counter", "times that a breaker opened")   \
     X(DEFAULTS_TAKEN, "latchkey_defaults_taken_total", "counter",                                  \
       "provider values missing or unusable, replaced by a default")                                \

@@ -24,6 +24,7 @@
     X(METHOD_UNKNOWN, "no such method on this route")                                              \
     X(BODY_TOO_LARGE, "the request body is larger than its cap")                                   \
     X(NOT_AUTHENTICATED, "no bearer token")                                                        \
+    X(UNVERIFIED, "a bearer token whose signature is still to be checked")                         \
     X(BAD_CREDENTIALS, "a bearer token that does not verify")                                      \
     X(INACTIVE_USER, "the user is not active")                                                     \
     X(RATE_LIMITED, "too many requests")                                                           \
