@@ -353,7 +353,7 @@ await test('reauthorization_required: the page says so, and connecting again rep
     await page.reload();
     const alert = page.getByRole('alert');
     await alert.getByText('Please connect again').waitFor();
-    await says(pill(page), 'Needs you');
+    await says(pill(page), 'Needs your attention');
     await page.getByRole('heading', { name: 'Your shelf is waiting' }).waitFor();
     assert.equal(await button(page, 'Sync now').isVisible(), false, 'it would not help');
     assert.equal(await notice(page).isVisible(), false);
@@ -380,7 +380,7 @@ await test('a sync that finds it out', unavailable('/library/sync'), async (page
   await takeBack();
   await button(page, 'Sync now').click();
   await page.getByRole('alert').getByRole('button', { name: 'Connect again' }).waitFor();
-  await says(pill(page), 'Needs you');
+  await says(pill(page), 'Needs your attention');
 });
 
 await test('429: how long to wait, and on it goes', { expected: refusal(429, '/search|/sync|/library') },

@@ -13,7 +13,7 @@ const pills = {
   loading: ['Checking…', ''],
   unconnected: ['Not connected', ''],
   connected: ['Connected', 'good'],
-  expired: ['Needs you', 'bad'],
+  expired: ['Needs your attention', 'bad'],
   plan: ['Not part of your plan', ''],
   trouble: ['Can’t tell right now', 'bad'],
 };
@@ -30,6 +30,9 @@ export function show(view, pill = view) {
   at('pill').className = `pill ${kind}`;
   at('connection').setAttribute('aria-busy', String(view === 'loading'));
   at('home').classList.toggle('is-connected', view === 'connected');
+  if (view !== 'connected') {
+    at('sync-error').hidden = true;
+  }
 }
 
 /** How many books the last sync counted, if it is the one that Latchkey speaks of. */
