@@ -12,7 +12,9 @@
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
 void ep_openapi(struct call *call) {
-    reply_json(call, buf_slice(&call->api->openapi));
+    reply_open(call, &(struct reply){.status = 200,
+                                     .content_type = SLICE("application/json"),
+                                     .body = buf_slice(&call->api->openapi)});
 }
 
 void ep_docs(struct call *call) {
@@ -27,7 +29,7 @@ void ep_docs(struct call *call) {
     while (!slice_eq(slice_str(rows[i].path), path)) {
         i++; /* the route table has no path of ours that isn't here: a unit test looks */
     }
-    reply_send(call, &(struct reply){.status = 200,
+    reply_open(call, &(struct reply){.status = 200,
                                      .content_type = slice_str(rows[i].type),
                                      .body = call->api->opts.docs->files[i],
                                      .csp = SLICE(DOCS_CSP)});

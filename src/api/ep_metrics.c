@@ -53,7 +53,7 @@ void ep_metrics(struct call *call) {
     metrics_text_write(call->api->opts.metrics, &text);
     write_process(&text);
     if (buf_ok(&text)) {
-        reply_send(call, &(struct reply){.status = 200,
+        reply_open(call, &(struct reply){.status = 200,
                                          .content_type = SLICE(METRICS_TEXT_TYPE),
                                          .body = buf_slice(&text)});
     } else {

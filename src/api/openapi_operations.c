@@ -221,6 +221,7 @@ const struct openapi_operation openapi_operations[] = {
                        "the server listens on loopback or a unix socket and nothing else.",
         .answers = {{200, "Prometheus' text format", "text/plain; version=0.0.4; charset=utf-8",
                      "{\"type\":\"string\"}", NULL}},
+        .errors = {RC_OVERLOADED},
     },
     {
         .method = HTTP_GET,
@@ -231,6 +232,7 @@ const struct openapi_operation openapi_operations[] = {
         .summary = "This document",
         .description = "Also below the API's prefix.",
         .answers = {{200, "OpenAPI 3.1", JSON, "{\"type\":\"object\"}", NULL}},
+        .errors = {RC_OVERLOADED},
     },
     {
         .method = HTTP_GET,
@@ -241,6 +243,7 @@ const struct openapi_operation openapi_operations[] = {
         .summary = "This document as a page to try it on",
         .description = "Works offline: all that it loads comes from here.",
         .answers = {{200, "The page", PAGE, "{\"type\":\"string\"}", NULL}},
+        .errors = {RC_OVERLOADED},
     },
     {.method = HTTP_GET, .path = "/docs/docs.css", .metric = METRICS_ROUTE_DOCS},
     {.method = HTTP_GET, .path = "/docs/docs.js", .metric = METRICS_ROUTE_DOCS},

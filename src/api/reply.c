@@ -5,7 +5,11 @@
 #include "api/routes.h"
 #include "base/jsonw.h"
 
-enum { HEADERS_BYTES = 2048, ERROR_BODY_BYTES = 1024 };
+enum {
+    HEADERS_BYTES = 2048,
+    ERROR_BODY_BYTES = 1024,
+    UNSENT_BYTES_MAX = 32 * 1024 * 1024,
+};
 
 struct answer {
     int status;
@@ -99,6 +103,14 @@ void reply_send(struct call *call, const struct reply *reply) {
     http_reply(call->request, &answer);
     if (was_open) {
         api_call_ended(api);
+    }
+}
+
+void reply_open(struct call *call, const struct reply *reply) {
+    if (call->api->opts.loop->unsent_bytes > UNSENT_BYTES_MAX) {
+        reply_fail(call, RC_OVERLOADED);
+    } else {
+        reply_send(call, reply);
     }
 }
 

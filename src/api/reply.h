@@ -20,6 +20,10 @@ void reply_fail(struct call *call, enum rc rc);
 /* With complete header lines of its own. */
 void reply_fail_with(struct call *call, enum rc rc, struct slice headers);
 
+/* For what is large and open to everyone: where clients leave too much untaken already, 503
+ * overloaded, so that answers which nobody reads can't fill the memory. */
+void reply_open(struct call *call, const struct reply *reply);
+
 /* A validation error: 400 with one entry a field. */
 struct reply_field_error {
     const char *where; /* "body", "query" */

@@ -116,6 +116,8 @@ enum { METRICS_KEY_POSITIONS = 4 };
       "connections closed at once because the cap was reached")                                    \
     X(TLS_HANDSHAKES, "latchkey_tls_handshakes", "gauge", "TLS handshakes that are under way")     \
     METRICS_TLS_OUTCOMES(X)                                                                        \
+    X(UNSENT_BYTES, "latchkey_unsent_bytes", "gauge",                                              \
+      "answers that clients have not taken yet, beyond what the system keeps for them")            \
     X(REQUESTS, "latchkey_http_responses_total", "counter",                                        \
       "responses written, those to what is no request among them")                                 \
     X(STATES, "latchkey_states", "gauge", "pending states")                                        \

@@ -90,6 +90,7 @@ enum rc loop_init(struct loop *loop, const struct clock *clock) {
     loop->clock = clock;
     loop->read_buffer = NULL;
     loop->hooks_due = false;
+    loop->unsent_bytes = 0;
     loop->metrics = NULL;
     loop->woke_ns = 0;
     list_init(&loop->tasks);

@@ -32,6 +32,7 @@ struct loop {
     int64_t woke_ns;         /* when this turn began to work; 0: it has not */
     bool clock_is_stale;     /* it may have blocked since: read again before use */
     char *read_buffer;       /* io/stream's, shared by all connections; made when first used */
+    size_t unsent_bytes;     /* io/stream's: copies of what the kernel did not take at once */
     struct metrics *metrics; /* how long turns take, and io/work's; NULL: not counted */
 };
 

@@ -82,9 +82,17 @@ static void send_fin(struct stream *stream) {
     }
 }
 
+static void count_unsent(struct loop *loop, size_t n, bool is_more) {
+    loop->unsent_bytes = is_more ? loop->unsent_bytes + n : loop->unsent_bytes - n;
+    if (loop->metrics != NULL) {
+        metrics_add(loop->metrics, METRIC_UNSENT_BYTES, is_more ? (int64_t)n : -(int64_t)n);
+    }
+}
+
 static void on_written(uv_write_t *uv, int status) {
     struct write_op *op = uv->data;
     struct stream *stream = op->stream;
+    count_unsent(stream->loop, op->n, false);
     mem_wipe(op->bytes, op->n);
     mem_free(op);
     stream->writes_open--;
@@ -120,6 +128,7 @@ static void write_later(struct stream *stream, const struct slice *parts, size_t
         }
     }
     uv_buf_t buf = uv_buf_init(op->bytes, (unsigned)n);
+    count_unsent(stream->loop, n, true);
     stream->writes_open++;
     if (uv_write(&op->uv, &stream->uv, &buf, 1, on_written) != 0) {
         abort(); /* fails only for a handle that is no open stream */

@@ -3,6 +3,7 @@
  */
 #include <criterion/criterion.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "api/docs.h"
 #include "base/json.h"
@@ -97,6 +98,44 @@ Test(docs, without_the_files_there_is_no_such_page) {
         kit_server_stop(server);
         scratch_free(&folder);
     }
+    CHECK_LEAKS();
+}
+
+/* Clients that ask for a large file and don't read it: at some point the next is told 503, and once
+ * they are gone all is well again. */
+Test(docs, answers_that_nobody_takes_are_bounded) {
+    enum { CLIENTS = 200, FILE_BYTES = 4 * 1024 * 1024 };
+    struct client *clients = calloc(CLIENTS, sizeof *clients);
+    struct scratch folder = scratch_new();
+    for (size_t i = 0; i < DOCS_FILES; i++) {
+        write_file(&folder, files[i].file, i == DOCS_SWAGGER_SCRIPT ? FILE_BYTES : 10);
+    }
+    struct kit_server *server = start_on(&folder);
+    int port = kit_server_port(server);
+    size_t count = 0;
+    int status = 200;
+    while (status == 200 && count < CLIENTS) {
+        cr_assert(client_connect(&clients[count], port));
+        CLIENT_SEND(&clients[count], "GET /docs/swagger-ui-bundle.js HTTP/1.1\r\nHost: h\r\n\r\n");
+        count++;
+        cr_assert(kit_server_wait_metric(server, METRIC_CONNECTIONS, (int64_t)count));
+        status = ask_status(port, (struct ask){.path = "/docs"});
+        cr_assert(kit_server_wait_metric(server, METRIC_CONNECTIONS, (int64_t)count));
+    }
+    int64_t unsent = kit_server_metric(server, METRIC_UNSENT_BYTES);
+    cr_assert_eq(status, 503, "%zu clients leave %lld bytes", count, (long long)unsent);
+    cr_assert_leq(unsent, (int64_t)(32 + 8) * 1024 * 1024);
+    ask_expect(port, (struct ask){.path = "/openapi.json"}, 503, "overloaded");
+    ask_expect(port, (struct ask){.path = "/metrics"}, 503, "overloaded");
+    cr_assert_eq(ask_status(port, (struct ask){.path = "/healthz"}), 200);
+    for (size_t i = 0; i < count; i++) {
+        client_fini(&clients[i]);
+    }
+    cr_assert(kit_server_wait_metric(server, METRIC_UNSENT_BYTES, 0));
+    cr_assert_eq(ask_status(port, (struct ask){.path = "/docs"}), 200);
+    kit_server_stop(server);
+    scratch_free(&folder);
+    free(clients);
     CHECK_LEAKS();
 }
 
