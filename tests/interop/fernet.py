@@ -4,6 +4,7 @@
 tests/flow/fernet_python.c. See tests/run for the environment.
 """
 import contextlib
+import json
 import os
 import sqlite3
 import subprocess
@@ -33,6 +34,20 @@ class Rig(programs.Rig):
         with contextlib.closing(sqlite3.connect(self.database)) as db, db:
             done = db.execute("UPDATE accounts SET refresh_token = ? WHERE user_id = ?", (text, user))
             assert done.rowcount == 1
+
+    def stats(self):
+        status, _, text = ask(f"{self.sim}/sim/stats")
+        assert status == 200, text
+        return json.loads(text)
+
+    def wait_for_revocation(self, before):
+        """The provider is told in the background, after the answer: the token that it was told."""
+        deadline = time.monotonic() + WAIT_S
+        while (stats := self.stats())["revokes"] == before["revokes"]:
+            assert time.monotonic() < deadline, "nothing was revoked"
+            time.sleep(0.02)
+        assert stats["revokes"] == before["revokes"] + 1, stats
+        return stats["revoked"]
 
     def disconnect(self, user):
         super().disconnect(user)
@@ -64,13 +79,41 @@ def stored_by_us_opens_there(rig):
         rig.disconnect("there")
 
 
+def what_is_revoked_is_what_was_stored(rig):
+    key = Fernet.generate_key()
+    with rig.latchkey([key]):
+        rig.link("revoked")
+        refresh = Fernet(key).decrypt(rig.row("revoked")[1]).decode()
+        before = rig.stats()
+        rig.disconnect("revoked")
+        assert rig.wait_for_revocation(before) == refresh
+
+
+def what_they_sealed_is_revoked(rig):
+    key, old = Fernet.generate_key(), Fernet.generate_key()
+    with rig.latchkey([key, old]):
+        rig.link("theirs")
+        rig.replace_refresh_token("theirs", Fernet(old).encrypt(b"simr/theirs").decode())
+        before = rig.stats()
+        rig.disconnect("theirs")
+        assert rig.wait_for_revocation(before) == "simr/theirs"
+
+
 def what_no_key_opens_can_be_disconnected(rig):
     key = Fernet.generate_key()
     with rig.latchkey([key]):
         rig.link("closed")
+        access = Fernet(key).decrypt(rig.row("closed")[0]).decode()
+        rig.link("locked")
     rig.replace_refresh_token("closed", Fernet(Fernet.generate_key()).encrypt(b"not ours").decode())
+    before = rig.stats()
     with rig.latchkey([key]):
         rig.disconnect("closed")
+        assert rig.wait_for_revocation(before) == access, "the one that opens"
+    before = rig.stats()
+    with rig.latchkey([Fernet.generate_key()]):
+        rig.disconnect("locked")
+    assert rig.stats()["revokes"] == before["revokes"], "ciphertext is never sent anywhere"
 
 
 def keys_are_the_same(rig):
@@ -84,6 +127,8 @@ def keys_are_the_same(rig):
 def main():
     tests = [
         stored_by_us_opens_there,
+        what_is_revoked_is_what_was_stored,
+        what_they_sealed_is_revoked,
         what_no_key_opens_can_be_disconnected,
         keys_are_the_same,
     ]

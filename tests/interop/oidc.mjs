@@ -5,7 +5,7 @@
 // `iss`: its own login and consent pages are walked through as a browser without scripts would. See
 // tests/run for the environment.
 import assert from 'node:assert/strict';
-import { once } from 'node:events';
+import { EventEmitter, once } from 'node:events';
 import { createRequire } from 'node:module';
 import { pathToFileURL } from 'node:url';
 
@@ -13,12 +13,14 @@ import { freePort, startLatchkey, Tally } from '../kit/programs.mjs';
 
 const require = createRequire(process.env.TEST_NODE_MODULES);
 const { Provider } = await import(pathToFileURL(require.resolve('oidc-provider')));
+const WAIT_MS = 15_000;
 const CLIENT = { id: 'latchkey', secret: 'a client secret with +, / and % in it' };
 
 async function startProvider(redirectUri) {
   const port = await freePort();
   const issuer = `http://127.0.0.1:${port}`;
   const tokenRequests = [];
+  const revocations = [];
   const provider = new Provider(issuer, {
     clients: [
       {
@@ -32,20 +34,27 @@ async function startProvider(redirectUri) {
     routes: {
       authorization: '/auth/oauth2/authorize',
       token: '/auth/oauth2/token',
+      revocation: '/auth/oauth2/revoke',
     },
     scopes: ['library', 'profile'],
     pkce: { required: () => true },
     issueRefreshToken: () => true,
-    features: { devInteractions: { enabled: true } },
+    features: { devInteractions: { enabled: true }, revocation: { enabled: true } },
     findAccount: (ctx, sub) => ({ accountId: sub, claims: () => ({ sub }) }),
     cookies: { keys: ['only a test'] },
     ttl: { AccessToken: 1234, Grant: 3600, Interaction: 600, Session: 3600, RefreshToken: 3600 },
   });
+  const revoked = new EventEmitter();
+  const grantsRevoked = [];
+  provider.on('grant.revoked', (ctx, grantId) => grantsRevoked.push(grantId));
   provider.on('server_error', (ctx, error) => console.log(`oidc-provider: ${error.stack}`));
   provider.use(async (ctx, next) => {
     await next();
     if (ctx.path.endsWith('/token')) {
       tokenRequests.push({ status: ctx.status, params: { ...ctx.oidc?.params }, body: ctx.body });
+    } else if (ctx.path.endsWith('/revoke')) {
+      revocations.push({ status: ctx.status, params: { ...ctx.oidc?.params } });
+      revoked.emit('revocation');
     }
   });
   const server = provider.listen(port, '127.0.0.1');
@@ -54,7 +63,7 @@ async function startProvider(redirectUri) {
     server.closeAllConnections();
     server.close();
   };
-  return { issuer, tokenRequests, stop };
+  return { issuer, tokenRequests, revocations, revoked, grantsRevoked, stop };
 }
 
 /** Follows redirects, keeps cookies, fills in forms; stops at an address that isn't the provider's. */
@@ -110,6 +119,7 @@ const settings = {
   AUDIBLE_CLIENT_SECRET: CLIENT.secret,
   AUDIBLE_REDIRECT_URI: callback,
   AUDIBLE_AUTH_URL: `${provider.issuer}/auth/oauth2`,
+  AUDIBLE_REVOKE_URL: `${provider.issuer}/auth/oauth2/revoke`,
   AUDIBLE_ISSUER: provider.issuer,
   AUDIBLE_RATE_LIMIT_PER_MINUTE: '0',
   LATCHKEY_RETURN_URL: 'http://127.0.0.1/back?from=latchkey#top',
@@ -157,9 +167,26 @@ await tally.test('authorize, code, callback, connected, disconnect', async () =>
   assert.equal(body.scope, 'library profile');
   assert.equal(await isConnected(user), true);
 
+  // The provider is told in the background, after the answer; with the refresh token goes the grant.
+  const told = once(provider.revoked, 'revocation', { signal: AbortSignal.timeout(WAIT_MS) });
   const gone = await latchkey.call(user, 'POST', '/disconnect');
   assert.deepEqual([gone.status, gone.body], [200, { status: 'disconnected' }]);
   assert.equal(await isConnected(user), false);
+  await told;
+  const revocation = provider.revocations.at(-1);
+  assert.equal(revocation.status, 200);
+  assert.equal(revocation.params.token, body.refresh_token);
+  assert.equal(provider.grantsRevoked.length, 1);
+  const refresh = await fetch(`${provider.issuer}/auth/oauth2/token`, {
+    method: 'POST',
+    body: new URLSearchParams({
+      grant_type: 'refresh_token',
+      refresh_token: body.refresh_token,
+      client_id: CLIENT.id,
+      client_secret: CLIENT.secret,
+    }),
+  });
+  assert.deepEqual([refresh.status, (await refresh.json()).error], [400, 'invalid_grant']);
 });
 
 await tally.test('the browser comes back by itself, and iss is checked', async () => {
