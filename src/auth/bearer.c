@@ -1,14 +1,12 @@
 // SPDX-License-Identifier: MIT
 #include "auth/bearer.h"
 
-#include <arpa/inet.h>
-#include <sys/random.h>
-
 #include "auth/tier.h"
-#include "base/hash64.h"
+#include "base/keyhash.h"
 #include "base/limits.h"
 #include "base/mem.h"
 #include "crypto/jwt.h"
+#include <arpa/inet.h>
 
 /* A set of four slots for each bucket: a new token replaces the one of its bucket that expires
  * first, so a hit costs one hash and one comparison, and nothing is ever moved. */
@@ -38,7 +36,7 @@ struct bearer {
     struct loop *loop;
     struct metrics *metrics;
     struct limiter *failures; /* signatures that were wrong, by client address */
-    struct hash64_seed seed;
+    struct keyhash token_hash;
     struct verified *table;
     size_t bucket_mask;
     char fresh_sub[LIMIT_USER_ID_BYTES];
@@ -79,8 +77,7 @@ struct bearer *bearer_new(const struct bearer_opts *opts) {
     bearer->audience = copy_or_null(opts->audience);
     bearer->bucket_mask = buckets - 1;
     bearer->table = mem_calloc(buckets * WAYS, sizeof *bearer->table);
-    bool good = bearer->failures != NULL &&
-                getrandom(&bearer->seed, sizeof bearer->seed, 0) == sizeof bearer->seed &&
+    bool good = bearer->failures != NULL && keyhash_init(&bearer->token_hash) == RC_OK &&
                 (slice_is_null(opts->secret) || add_key(bearer, opts->alg, opts->secret)) &&
                 (slice_is_null(opts->secret_old) || add_key(bearer, opts->alg, opts->secret_old));
     if (!good) {
@@ -144,7 +141,7 @@ static struct verified *find(struct bearer *bearer, struct slice token, uint64_t
 /* `key_print` 0: SECRET_KEY's. */
 static void remember(struct bearer *bearer, struct slice token, int64_t exp_s, uint64_t key_print,
                      const struct caller *caller) {
-    uint64_t hash = hash64(&bearer->seed, token);
+    uint64_t hash = keyhash_of(&bearer->token_hash, token);
     struct verified *bucket = &bearer->table[(hash & bearer->bucket_mask) * WAYS];
     struct verified *slot = &bucket[0];
     for (size_t i = 1; i < WAYS; i++) {
@@ -221,7 +218,7 @@ enum rc bearer_check(struct bearer *bearer, struct slice authorization, int64_t 
     if (token.len > LIMIT_JWT_BYTES) {
         return reject(bearer, request_id, jwt_reason_text(JWT_MALFORMED), RC_BAD_CREDENTIALS);
     }
-    uint64_t hash = hash64(&bearer->seed, token);
+    uint64_t hash = keyhash_of(&bearer->token_hash, token);
     struct verified *slot = find(bearer, token, hash);
     if (slot != NULL && is_withdrawn(bearer, slot)) {
         forget(slot);

@@ -1,9 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "auth/limiter.h"
 
-#include <sys/random.h>
-
-#include "base/hash64.h"
+#include "base/keyhash.h"
 #include "base/mem.h"
 
 enum { WAYS = 8, MINUTE_US = 60 * 1000 * 1000, SECOND_US = 1000 * 1000 };
@@ -15,7 +13,7 @@ struct cell {
 };
 
 struct limiter {
-    struct hash64_seed seed;
+    struct keyhash key_hash;
     size_t mask;
     struct cell *cells;
 };
@@ -26,7 +24,7 @@ struct limiter *limiter_new(size_t keys_max) {
     while (sets * WAYS < keys_max) {
         sets *= 2;
     }
-    if (getrandom(&limiter->seed, sizeof limiter->seed, 0) != sizeof limiter->seed) {
+    if (keyhash_init(&limiter->key_hash) != RC_OK) {
         mem_free(limiter);
         return NULL;
     }
@@ -81,8 +79,9 @@ static struct limiter_answer judge(int64_t *full_us, int64_t per_minute, int64_t
 }
 
 static uint64_t key_of(const struct limiter *limiter, unsigned bucket, struct slice key) {
-    struct hash64_seed seed = {limiter->seed.k0 ^ bucket, limiter->seed.k1};
-    return hash64(&seed, key);
+    struct keyhash hash = limiter->key_hash;
+    hash.seed[0] ^= bucket; /* a hash of its own for each bucket */
+    return keyhash_of(&hash, key);
 }
 
 struct limiter_answer limiter_take(struct limiter *limiter, unsigned bucket, struct slice key,

@@ -5,7 +5,7 @@
 
 #include "base/limits.h"
 #include "base/mem.h"
-#include "store/keyhash.h"
+#include "base/keyhash.h"
 #include "store/slots.h"
 
 enum {

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 
 #include "base/mem.h"
-#include "store/keyhash.h"
+#include "base/keyhash.h"
 #include "store/slots.h"
 #include "store/states.h"
 

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "kit/leaks.h"
-#include "store/keyhash.h"
+#include "base/keyhash.h"
 
 struct record {
     uint32_t next;

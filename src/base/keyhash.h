@@ -12,6 +12,6 @@ struct keyhash {
     uint64_t seed[2];
 };
 
-/* A fresh seed. RC_CRYPTO where the system gives no random bytes. */
+/* A fresh seed. RC_IO where the system gives no random bytes. */
 enum rc keyhash_init(struct keyhash *hash);
 uint64_t keyhash_of(const struct keyhash *hash, struct slice bytes);

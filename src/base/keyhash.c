@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: MIT
-#include "store/keyhash.h"
+#include "base/keyhash.h"
 
 #include <string.h>
-
-#include "crypto/rng.h"
+#include <sys/random.h>
 
 enum rc keyhash_init(struct keyhash *hash) {
-    return rng_system(hash->seed, sizeof hash->seed);
+    return getrandom(hash->seed, sizeof hash->seed, 0) == sizeof hash->seed ? RC_OK : RC_IO;
 }
 
 static inline uint64_t rotate(uint64_t x, int bits) {
