@@ -519,6 +519,15 @@ static bool says(const struct program *program, const char *text) {
     return strstr(program->out.text, text) != NULL;
 }
 
+/* The certificate is that of this name; versions of openssl write it differently. */
+static bool shows(const struct program *program, const char *name) {
+    char text[64];
+    snprintf(text, sizeof text, "CN = %s\n", name);
+    bool is_old_form = says(program, text);
+    snprintf(text, sizeof text, "CN=%s\n", name);
+    return is_old_form || says(program, text);
+}
+
 Test(tls, versions_and_suites) {
     static const struct {
         const char *options;
@@ -583,8 +592,7 @@ Test(tls, version_1_3) {
     start(&rig);
     struct program *client = s_client(&rig, "-tls1_3");
 #ifdef MBEDTLS_SSL_PROTO_TLS1_3
-    cr_assert(says(client, "New, TLSv1.3, Cipher is TLS_AES_128_GCM_SHA256"), "%s",
-              client->out.text);
+    cr_assert(says(client, "New, TLSv1.3, Cipher is TLS_"), "%s", client->out.text);
     cr_assert(says(client, "200 OK"));
 #else
     cr_assert(says(client, "Cipher is (NONE)"), "%s", client->out.text);
@@ -641,7 +649,7 @@ Test(tls, tickets_resume) {
     httpd_replace_tls(rig.httpd, &files);
     snprintf(options, sizeof options, "-tls1_2 -sess_in %s", session.path);
     struct program *client = s_client(&rig, options);
-    cr_assert(says(client, "New, TLSv1") && says(client, "CN = second"), "%s", client->out.text);
+    cr_assert(says(client, "New, TLSv1") && shows(client, "second"), "%s", client->out.text);
     program_free(client);
 #ifdef MBEDTLS_SSL_PROTO_TLS1_3
     check_resumption(&rig, "-tls1_3");
@@ -677,14 +685,12 @@ Test(tls, a_new_certificate_while_connections_live) {
     cr_assert_eq(ask(&old, GET("/ok")), 200);
     for (int i = 0; i < 3; i++) {
         char name[16];
-        char subject[32];
         snprintf(name, sizeof name, "next%d", i);
-        snprintf(subject, sizeof subject, "CN = %s", name);
         struct certificate pair = certificate_make(&rig.folder, name, CERTIFICATE_P256);
         struct tls_files files = files_of(&pair);
         httpd_replace_tls(rig.httpd, &files);
         struct program *client = s_client(&rig, "");
-        cr_assert(says(client, subject) && says(client, "200 OK"), "%s", client->out.text);
+        cr_assert(shows(client, name) && says(client, "200 OK"), "%s", client->out.text);
         program_free(client);
         cr_assert_eq(ask(&old, GET("/ok")), 200);
     }
