@@ -2,7 +2,7 @@
 #
 # A thin front door: each goal installs what it needs, then hands over to CMake or a script.
 .DEFAULT_GOAL := help
-.PHONY: help run build test test-browser test-debian13 soak lint format bench clean
+.PHONY: help run build test test-browser test-debian13 soak coverage lint format bench clean
 MAKEFLAGS += --no-print-directory
 sources = find src tests bench -name '*.[ch]'
 
@@ -18,6 +18,7 @@ build: build-release ## the release: build/release/latchkey
 # build-<preset>, for every preset of CMakePresets.json, whole or only TARGETS. One at a time a preset.
 needs-debug = test
 needs-asan = test
+needs-coverage = test
 needs-clang = test lint
 needs-fuzz = lint
 build-%:
@@ -36,6 +37,10 @@ test-browser: ## the tests that need a browser
 soak: ## the long campaigns: kills, faults, fuzzing (TEST_SOAK_...=N says how long, tests/soak which)
 	@third_party/install build test lint
 	@tests/soak
+
+coverage: ## which lines of src/ the tests pass; fails below 90 %
+	@third_party/install build test
+	@tests/coverage
 
 test-debian13: ## make test, inside a Debian 13 (needs root)
 	@third_party/install debian13
