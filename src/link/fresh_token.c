@@ -248,7 +248,9 @@ static void on_read(struct accounts_op *account) {
 
 static void flight_decide(struct fresh_token_flight *flight) {
     bool is_fresh = flight->expires_ms > wall_ms(flight) + FRESH_TOKEN_AHEAD_MS;
-    if (is_fresh && serve_stored(flight)) {
+    if (list_is_empty(&flight->waiters)) {
+        flight_deliver(flight); /* all have left: nobody needs a refresh */
+    } else if (is_fresh && serve_stored(flight)) {
         if (flight->shows_reauthorization && !flight->needs_reauthorization) {
             flight_mark(flight, ACCOUNT_SYNC_SYNCED, SLICE_NULL);
         } else {
