@@ -3,9 +3,9 @@
 
 #include <stdlib.h>
 
+#include "base/keyhash.h"
 #include "base/limits.h"
 #include "base/mem.h"
-#include "base/keyhash.h"
 #include "store/slots.h"
 
 enum {

@@ -2,8 +2,8 @@
 #include <assert.h>
 #include <stdlib.h>
 
-#include "base/mem.h"
 #include "base/keyhash.h"
+#include "base/mem.h"
 #include "store/slots.h"
 #include "store/states.h"
 

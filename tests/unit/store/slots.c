@@ -4,8 +4,8 @@
 #include <criterion/criterion.h>
 #include <string.h>
 
-#include "kit/leaks.h"
 #include "base/keyhash.h"
+#include "kit/leaks.h"
 
 struct record {
     uint32_t next;
