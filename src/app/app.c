@@ -13,6 +13,7 @@
 #include "api/api.h"
 #include "app/docs_files.h"
 #include "app/process.h"
+#include "app/reload.h"
 #include "auth/bearer.h"
 #include "base/limits.h"
 #include "base/log.h"
@@ -32,7 +33,7 @@ enum {
     PROBLEM_BYTES = 512,
     /* files beside connections: the log, the database's, the loop's own */
     FILES_BESIDES = 128,
-    CLOSING_SIGNALS = 2,
+    SIGNALS = 3,
     METRICS_CONNECTIONS = 32,
 };
 
@@ -60,10 +61,12 @@ struct app {
     struct http_server *metrics_server; /* NULL: it has no address of its own */
     int metrics_port;
 
-    uv_async_t wake; /* app_stop from another thread */
+    struct reload reload;
+    uv_async_t wake; /* app_stop and app_reload from another thread */
     atomic_int stops;
     int stops_seen;
-    uv_signal_t signals[CLOSING_SIGNALS];
+    atomic_bool wants_reload;
+    uv_signal_t signals[SIGNALS];
     int signals_open;
     struct loop_timer delay; /* before the drain */
     enum phase phase;
@@ -132,9 +135,19 @@ static void on_stop(struct app *app) {
     }
 }
 
-/* Wake-ups may be merged into one; stops are counted. */
+/* A SIGHUP that comes before everything stands, or while it falls, finds nothing to do. */
+static void on_reload(struct app *app) {
+    if (app->reload.config != NULL && app->phase != PHASE_CLOSING) {
+        reload_run(&app->reload);
+    }
+}
+
+/* Wake-ups may be merged into one; stops are counted, reloads need not be. */
 static void on_wake(uv_async_t *wake) {
     struct app *app = wake->data;
+    if (atomic_exchange(&app->wants_reload, false)) {
+        on_reload(app);
+    }
     int stops = atomic_load(&app->stops);
     while (app->stops_seen < stops) {
         app->stops_seen++;
@@ -143,8 +156,16 @@ static void on_wake(uv_async_t *wake) {
 }
 
 static void on_signal(uv_signal_t *handle, int number) {
-    (void)number;
-    on_stop(handle->data);
+    if (number == SIGHUP) {
+        on_reload(handle->data);
+    } else {
+        on_stop(handle->data);
+    }
+}
+
+void app_reload(struct app *app) {
+    atomic_store(&app->wants_reload, true);
+    uv_async_send(&app->wake);
 }
 
 void app_stop(struct app *app) {
@@ -180,8 +201,8 @@ static void on_signal_closed(uv_handle_t *handle) {
 }
 
 static enum rc build_signals(struct app *app) {
-    static const int numbers[CLOSING_SIGNALS] = {SIGTERM, SIGINT};
-    for (int i = 0; i < CLOSING_SIGNALS && app->hooks.owns_process; i++) {
+    static const int numbers[SIGNALS] = {SIGTERM, SIGINT, SIGHUP};
+    for (int i = 0; i < SIGNALS && app->hooks.owns_process; i++) {
         if (uv_signal_init(&app->loop.uv, &app->signals[i]) != 0) {
             return fail(app, RC_IO, "signals can't be received");
         }
@@ -510,6 +531,25 @@ static bool close_metrics_server(struct app *app) {
     return false;
 }
 
+static enum rc build_reload(struct app *app) {
+    app->reload = (struct reload){
+        .env = app->hooks.env,
+        .log = app->log,
+        .accounts = app->accounts,
+        .bearer = app->bearer,
+        .provider = &app->provider,
+        .server = app->server,
+    };
+    reload_init(&app->reload, app->config);
+    return RC_OK;
+}
+
+/* The provider's calls may have its texts until the end. */
+static bool close_reload(struct app *app) {
+    app->reload.config = NULL;
+    return true;
+}
+
 /* As the client writes it: where any port was asked for, the one that it became. */
 static void log_listening(struct app *app, const char *event, struct slice address, int port) {
     char at[ADDRESS_UNIX_PATH_MAX + 16];
@@ -580,6 +620,7 @@ static const struct {
     {"server", build_server, close_server},
     {"metrics", build_metrics_listener, NULL},
     {"tls", build_tls, NULL},
+    {"reload", build_reload, close_reload},
     {"listeners", build_listeners, NULL},
 };
 
@@ -638,6 +679,7 @@ static int end(struct app *app) {
         LOG(app->log, LOG_INFO, "stopped", SLICE_NULL, log_int("code", code));
     }
     log_free(app->log);
+    reload_fini(&app->reload);
     mem_free(app);
     return code;
 }

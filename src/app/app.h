@@ -18,6 +18,7 @@ struct app_hooks {
     int log_fd;                /* stays the caller's */
     bool owns_process;         /* takes signals, raises the open-files limit, forbids core dumps */
     const struct notes *notes; /* warnings to be logged; may be NULL. Read by app_start only */
+    char *const *env; /* that of the configuration: reloads read its files again. May be NULL */
 };
 
 /* Listens when it returns RC_OK (and says so in the log, a line an address). Otherwise nothing is
@@ -32,6 +33,9 @@ int app_run(struct app *app);
 
 /* Starts the drain; called again, cuts it short. Any thread, but not once app_run has returned. */
 void app_stop(struct app *app);
+
+/* What SIGHUP does, app/reload. Any thread, but not once app_run has returned. */
+void app_reload(struct app *app);
 
 /* The bound port of the index-th address of LATCHKEY_LISTEN; 0 for a unix socket. */
 int app_port(const struct app *app, size_t index);

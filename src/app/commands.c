@@ -45,11 +45,13 @@ enum { COMMAND_COUNT = sizeof commands / sizeof commands[0] };
 /* --- the commands that are short
  * ------------------------------------------------------------------ */
 
-static int serve(const struct config *config, const struct notes *notes) {
+static int serve(const struct command_line *line, const struct config *config,
+                 const struct notes *notes) {
     struct clock clock = {0};
     struct app *app;
     char threads[24];
-    const struct app_hooks hooks = {.log_fd = 1, .owns_process = true, .notes = notes};
+    const struct app_hooks hooks = {
+        .log_fd = 1, .owns_process = true, .notes = notes, .env = line->env};
     /* libuv reads it when its pool starts; no other thread is there yet. */
     snprintf(threads, sizeof threads, "%d", (int)config->work_threads);
     setenv("UV_THREADPOOL_SIZE", threads, 1);
@@ -72,7 +74,7 @@ static int run_serve(const struct command_line *line) {
         command_line_say(stderr, &notes);
         code = COMMAND_USAGE;
     } else {
-        code = serve(config, &notes);
+        code = serve(line, config, &notes);
         config_free(config);
     }
     notes_fini(&notes);

@@ -242,7 +242,7 @@ static void read_var(const struct reading *reading, const struct config_var *var
     }
 }
 
-enum rc config_read(char *const *env, struct notes *notes, struct config **out) {
+struct config *config_read_again(char *const *env, struct notes *notes) {
     struct config *config = mem_calloc(1, sizeof *config);
     arena_init(&config->memory, CONFIG_MEMORY_BYTES);
     struct reading reading = {env, notes, config};
@@ -253,6 +253,11 @@ enum rc config_read(char *const *env, struct notes *notes, struct config **out) 
         }
     }
     config_check(config, notes);
+    return config;
+}
+
+enum rc config_read(char *const *env, struct notes *notes, struct config **out) {
+    struct config *config = config_read_again(env, notes);
     *out = config;
     if (notes->problem_count > 0) {
         config_free(config);

@@ -111,6 +111,10 @@ struct config {
 enum rc config_read(char *const *env, struct notes *notes, struct config **out);
 void config_free(struct config *config); /* wipes; fine on NULL */
 
+/* The same once more, for a server that runs: always a configuration, in which a variable that has
+ * a problem is as good as not set, or has its default. */
+struct config *config_read_again(char *const *env, struct notes *notes);
+
 /* All three of client id, secret and redirect URI are set. */
 static inline bool config_has_integration(const struct config *config) {
     return !slice_is_null(config->client_id) && config->client_secret.at != NULL &&

@@ -12,11 +12,17 @@
  * first, so a hit costs one hash and one comparison, and nothing is ever moved. */
 enum { WAYS = 4, KEYS_MAX = 2 };
 
+/* What a token was verified under. */
+struct signer {
+    uint64_t key_print; /* of the published key; 0: a secret */
+    uint32_t secret_number;
+};
+
 struct verified {
     uint64_t hash;
     int64_t exp_s;
-    uint64_t key_print; /* of the published key; 0: SECRET_KEY */
-    char *bytes;        /* the token, then the sub; NULL: free */
+    struct signer signer;
+    char *bytes; /* the token, then the sub; NULL: free */
     uint32_t token_len;
     uint16_t sub_len;
     bool is_active;
@@ -24,9 +30,17 @@ struct verified {
     bool has_premium;
 };
 
-struct bearer {
+/* SECRET_KEY and SECRET_KEY_OLD. A secret keeps its number when they are replaced and it stays. */
+struct secrets {
     struct jwt_key keys[KEYS_MAX];
-    size_t key_count;
+    uint32_t numbers[KEYS_MAX];
+    size_t count;
+};
+
+struct bearer {
+    enum hash_hmac_alg alg;
+    struct secrets secrets;
+    uint32_t last_secret_number;
     char *issuer;
     char *audience;
     int64_t leeway_s;
@@ -42,13 +56,45 @@ struct bearer {
     char fresh_sub[LIMIT_USER_ID_BYTES];
 };
 
-static bool add_key(struct bearer *bearer, enum hash_hmac_alg alg, struct slice secret) {
-    struct hash_hmac_key *key = hash_hmac_key_new(alg, secret);
-    if (key == NULL) {
+/* The same secret makes the same code. */
+static bool is_same_secret(const struct jwt_key *a, const struct jwt_key *b) {
+    unsigned char macs[2][HASH_MAX_BYTES];
+    size_t bytes = hash_hmac_bytes(a->alg);
+    bool same = hash_hmac(a->hmac, SLICE("same"), macs[0]) == RC_OK &&
+                hash_hmac(b->hmac, SLICE("same"), macs[1]) == RC_OK &&
+                slice_eq_ct(slice_make(macs[0], bytes), slice_make(macs[1], bytes));
+    mem_wipe(macs, sizeof macs);
+    return same;
+}
+
+static uint32_t number_of(struct bearer *bearer, const struct jwt_key *key) {
+    for (size_t i = 0; i < bearer->secrets.count; i++) {
+        if (is_same_secret(&bearer->secrets.keys[i], key)) {
+            return bearer->secrets.numbers[i];
+        }
+    }
+    return ++bearer->last_secret_number;
+}
+
+/* A null secret is none. */
+static bool add_secret(struct bearer *bearer, struct secrets *secrets, struct slice secret) {
+    if (slice_is_null(secret)) {
+        return true;
+    }
+    struct jwt_key key = {.alg = bearer->alg, .hmac = hash_hmac_key_new(bearer->alg, secret)};
+    if (key.hmac == NULL) {
         return false;
     }
-    bearer->keys[bearer->key_count++] = (struct jwt_key){.alg = alg, .hmac = key};
+    secrets->keys[secrets->count] = key;
+    secrets->numbers[secrets->count++] = number_of(bearer, &key);
     return true;
+}
+
+static void free_secrets(struct secrets *secrets) {
+    for (size_t i = 0; i < secrets->count; i++) {
+        hash_hmac_key_free(secrets->keys[i].hmac);
+    }
+    secrets->count = 0;
 }
 
 static size_t bucket_count(size_t tokens) {
@@ -66,6 +112,7 @@ static char *copy_or_null(struct slice text) {
 struct bearer *bearer_new(const struct bearer_opts *opts) {
     struct bearer *bearer = mem_calloc(1, sizeof *bearer);
     size_t buckets = bucket_count(opts->cache_max);
+    bearer->alg = opts->alg;
     bearer->leeway_s = opts->leeway_s;
     bearer->log = opts->log;
     bearer->source = opts->source;
@@ -78,8 +125,7 @@ struct bearer *bearer_new(const struct bearer_opts *opts) {
     bearer->bucket_mask = buckets - 1;
     bearer->table = mem_calloc(buckets * WAYS, sizeof *bearer->table);
     bool good = bearer->failures != NULL && keyhash_init(&bearer->token_hash) == RC_OK &&
-                (slice_is_null(opts->secret) || add_key(bearer, opts->alg, opts->secret)) &&
-                (slice_is_null(opts->secret_old) || add_key(bearer, opts->alg, opts->secret_old));
+                bearer_set_secrets(bearer, opts->secret, opts->secret_old) == RC_OK;
     if (!good) {
         bearer_free(bearer);
         return NULL;
@@ -101,9 +147,7 @@ void bearer_free(struct bearer *bearer) {
             forget(&bearer->table[i]);
         }
     }
-    for (size_t i = 0; i < bearer->key_count; i++) {
-        hash_hmac_key_free(bearer->keys[i].hmac);
-    }
+    free_secrets(&bearer->secrets);
     if (bearer->failures != NULL) {
         limiter_free(bearer->failures);
     }
@@ -111,6 +155,33 @@ void bearer_free(struct bearer *bearer) {
     mem_free(bearer->issuer);
     mem_free(bearer->audience);
     mem_free(bearer);
+}
+
+static bool has_secret(const struct bearer *bearer, uint32_t number) {
+    for (size_t i = 0; i < bearer->secrets.count; i++) {
+        if (bearer->secrets.numbers[i] == number) {
+            return true;
+        }
+    }
+    return false;
+}
+
+enum rc bearer_set_secrets(struct bearer *bearer, struct slice secret, struct slice secret_old) {
+    struct secrets fresh = {.count = 0};
+    if (!add_secret(bearer, &fresh, secret) || !add_secret(bearer, &fresh, secret_old)) {
+        free_secrets(&fresh);
+        return RC_CRYPTO;
+    }
+    free_secrets(&bearer->secrets);
+    bearer->secrets = fresh;
+    for (size_t i = 0; i < (bearer->bucket_mask + 1) * WAYS; i++) {
+        struct verified *slot = &bearer->table[i];
+        if (slot->bytes != NULL && slot->signer.key_print == 0 &&
+            !has_secret(bearer, slot->signer.secret_number)) {
+            forget(slot);
+        }
+    }
+    return RC_OK;
 }
 
 /* The token of "Bearer <token>"; the scheme is case-insensitive (RFC 9110 section 11.1). */
@@ -138,9 +209,8 @@ static struct verified *find(struct bearer *bearer, struct slice token, uint64_t
     return NULL;
 }
 
-/* `key_print` 0: SECRET_KEY's. */
-static void remember(struct bearer *bearer, struct slice token, int64_t exp_s, uint64_t key_print,
-                     const struct caller *caller) {
+static void remember(struct bearer *bearer, struct slice token, int64_t exp_s,
+                     const struct signer *signer, const struct caller *caller) {
     uint64_t hash = keyhash_of(&bearer->token_hash, token);
     struct verified *bucket = &bearer->table[(hash & bearer->bucket_mask) * WAYS];
     struct verified *slot = &bucket[0];
@@ -153,7 +223,7 @@ static void remember(struct bearer *bearer, struct slice token, int64_t exp_s, u
     *slot = (struct verified){
         .hash = hash,
         .exp_s = exp_s,
-        .key_print = key_print,
+        .signer = *signer,
         .bytes = mem_alloc(token.len + caller->sub.len),
         .token_len = (uint32_t)token.len,
         .sub_len = (uint16_t)caller->sub.len,
@@ -185,7 +255,8 @@ static enum rc verify(struct bearer *bearer, struct slice token, int64_t now_s,
                       struct slice request_id, struct caller *out) {
     struct jwt_rules rules = rules_at(bearer, now_s);
     struct jwt jwt;
-    enum jwt_reason reason = jwt_verify(token, bearer->keys, bearer->key_count, &rules, &jwt);
+    const struct secrets *secrets = &bearer->secrets;
+    enum jwt_reason reason = jwt_verify(token, secrets->keys, secrets->count, &rules, &jwt);
     if (reason == JWT_ALGORITHM && bearer->source != NULL) {
         return RC_UNVERIFIED;
     }
@@ -198,15 +269,17 @@ static enum rc verify(struct bearer *bearer, struct slice token, int64_t now_s,
     if (jwt.key_index > 0) {
         LOG(bearer->log, LOG_WARNING, "old_secret_used", request_id, log_text("user_id", out->sub));
     }
-    remember(bearer, token, jwt.exp_s, 0, out);
+    struct signer signer = {.secret_number = secrets->numbers[jwt.key_index]};
+    remember(bearer, token, jwt.exp_s, &signer, out);
     json_close(jwt.claims);
     return RC_OK;
 }
 
 /* A token that was verified under a published key is good for as long as the key is. */
 static bool is_withdrawn(const struct bearer *bearer, const struct verified *slot) {
-    const struct jwks *keys = slot->key_print != 0 ? jwks_source_keys(bearer->source) : NULL;
-    return slot->key_print != 0 && (keys == NULL || !jwks_has(keys, slot->key_print));
+    uint64_t print = slot->signer.key_print;
+    const struct jwks *keys = print != 0 ? jwks_source_keys(bearer->source) : NULL;
+    return print != 0 && (keys == NULL || !jwks_has(keys, print));
 }
 
 enum rc bearer_check(struct bearer *bearer, struct slice authorization, int64_t now_s,
@@ -323,7 +396,8 @@ static void take_caller(struct bearer_op *op) {
     tier_read_claims(op->jwt.claims, &op->caller);
     memcpy(op->sub, op->jwt.sub.at, op->jwt.sub.len);
     op->caller.sub = slice_make(op->sub, op->jwt.sub.len);
-    remember(op->bearer, op->token, op->jwt.exp_s, jwks_key_print(op->key), &op->caller);
+    struct signer signer = {.key_print = jwks_key_print(op->key)};
+    remember(op->bearer, op->token, op->jwt.exp_s, &signer, &op->caller);
 }
 
 static void on_verified(struct work_op *work, enum rc rc) {

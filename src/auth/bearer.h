@@ -49,6 +49,10 @@ struct bearer_opts {
 struct bearer *bearer_new(const struct bearer_opts *opts); /* NULL: the crypto library failed */
 void bearer_free(struct bearer *bearer);                   /* when no bearer_op is under way */
 
+/* Other secrets from now on (null: none). Tokens that were verified under one that is no longer
+ * there are forgotten. RC_CRYPTO: the old ones stay. */
+enum rc bearer_set_secrets(struct bearer *bearer, struct slice secret, struct slice secret_old);
+
 /* False while published keys are configured and none have ever come. */
 bool bearer_is_ready(const struct bearer *bearer);
 

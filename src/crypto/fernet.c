@@ -154,6 +154,25 @@ size_t fernet_keys_count(const struct fernet_keys *keys) {
     return keys->count;
 }
 
+/* Of the signing half only its prepared state is kept: equal keys make equal codes. */
+static bool key_equals(const struct fernet_key *a, const struct fernet_key *b) {
+    unsigned char macs[2][HASH_MAX_BYTES];
+    bool same = hash_hmac(a->signing, SLICE("equal"), macs[0]) == RC_OK &&
+                hash_hmac(b->signing, SLICE("equal"), macs[1]) == RC_OK &&
+                slice_eq_ct(slice_make(macs[0], MAC_BYTES), slice_make(macs[1], MAC_BYTES)) &&
+                slice_eq_ct(slice_make(a->aes, AES_KEY_BYTES), slice_make(b->aes, AES_KEY_BYTES));
+    mem_wipe(macs, sizeof macs);
+    return same;
+}
+
+bool fernet_keys_equal(const struct fernet_keys *a, const struct fernet_keys *b) {
+    bool same = a->count == b->count;
+    for (size_t i = 0; same && i < a->count; i++) {
+        same = key_equals(&a->keys[i], &b->keys[i]);
+    }
+    return same;
+}
+
 enum rc fernet_key_generate(char out[FERNET_KEY_TEXT_BYTES + 1]) {
     unsigned char bytes[SIGNING_KEY_BYTES + AES_KEY_BYTES];
     out[0] = '\0';

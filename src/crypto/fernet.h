@@ -23,6 +23,8 @@ enum rc fernet_keys_parse(struct slice text, struct fernet_keys **out,
                           char problem[FERNET_PROBLEM_BYTES]);
 void fernet_keys_free(struct fernet_keys *keys); /* wipes; fine on NULL */
 size_t fernet_keys_count(const struct fernet_keys *keys);
+/* The same keys in the same order. */
+bool fernet_keys_equal(const struct fernet_keys *a, const struct fernet_keys *b);
 
 /* How long the token of `plain_bytes` is. */
 size_t fernet_token_bytes(size_t plain_bytes);

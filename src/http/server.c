@@ -176,6 +176,10 @@ void http_server_use_tls(struct http_server *server, struct tls *tls) {
     server->open_timers++;
 }
 
+const struct tls *http_server_tls(const struct http_server *server) {
+    return server->has_tls ? server->tls.tls : NULL;
+}
+
 /* ----------------------------------------------------------------------------- the server */
 
 struct http_server *http_server_new(struct loop *loop, const struct http_server_opts *opts) {

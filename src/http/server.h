@@ -56,6 +56,7 @@ struct http_server *http_server_new(struct loop *loop, const struct http_server_
 /* Takes over this use of `tls`. Called before the first address: TCP is served over TLS (unix
  * sockets stay plain). Called again: new connections get this one, those that are open go on. */
 void http_server_use_tls(struct http_server *server, struct tls *tls);
+const struct tls *http_server_tls(const struct http_server *server); /* NULL: plain */
 
 /* May be called for several addresses. `*port` is the one that was bound. */
 enum rc http_server_listen(struct http_server *server, struct slice address, int *port,

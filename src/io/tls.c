@@ -176,6 +176,17 @@ struct tls *tls_new_client(void) {
     return tls;
 }
 
+bool tls_is_same(const struct tls *a, const struct tls *b) {
+    const mbedtls_x509_crt *x = &a->pair.chain;
+    const mbedtls_x509_crt *y = &b->pair.chain;
+    while (x != NULL && y != NULL &&
+           slice_eq(slice_make(x->raw.p, x->raw.len), slice_make(y->raw.p, y->raw.len))) {
+        x = x->next;
+        y = y->next;
+    }
+    return x == NULL && y == NULL;
+}
+
 enum rc tls_check(const struct tls_files *files, struct tls_report *report) {
     struct tls_pair pair;
     enum rc rc = tls_pair_read(&pair, files, report);

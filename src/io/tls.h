@@ -38,6 +38,8 @@ enum rc tls_new_server(const struct tls_files *files, struct tls **out, struct t
  * NULL: the crypto library failed. */
 struct tls *tls_new_client(void);
 void tls_release(struct tls *tls); /* fine on NULL */
+/* Of the same certificates. */
+bool tls_is_same(const struct tls *a, const struct tls *b);
 
 /* What the pair is worth, and nothing else. */
 enum rc tls_check(const struct tls_files *files, struct tls_report *report);

@@ -12,17 +12,49 @@ enum {
     ROW_BYTES_MAX = 3 * (LIMIT_TOKEN_BYTES * 4 / 3 + 256) + TEXTS_BYTES_MAX,
 };
 
+/* What work on another thread uses is not replaced under it: the one thing here that is counted. */
+struct accounts_keyring {
+    const struct fernet_keys *keys; /* NULL: none */
+    struct fernet_keys *owned;      /* the same, where they are ours to free */
+    size_t uses;                    /* by the accounts, and by each operation */
+};
+
 struct accounts {
     struct accounts_opts opts;
-    struct accounts_cache *cache; /* NULL: none */
-    size_t open;                  /* operations */
+    struct accounts_keyring *ring; /* of the next operations */
+    struct accounts_cache *cache;  /* NULL: none */
+    size_t open;                   /* operations */
     void (*closed)(void *owner);
     void *closed_owner;
 };
 
+static struct accounts_keyring *ring_new(const struct fernet_keys *keys,
+                                         struct fernet_keys *owned) {
+    struct accounts_keyring *ring = mem_alloc(sizeof *ring);
+    *ring = (struct accounts_keyring){keys, owned, 1};
+    return ring;
+}
+
+static void ring_release(struct accounts_keyring *ring) {
+    if (--ring->uses == 0) {
+        fernet_keys_free(ring->owned);
+        mem_free(ring);
+    }
+}
+
+void accounts_take_keys(struct accounts *accounts, struct fernet_keys *keys) {
+    ring_release(accounts->ring);
+    accounts->ring = ring_new(keys, keys);
+}
+
+const struct fernet_keys *accounts_keys(const struct accounts *accounts) {
+    return accounts->ring->keys;
+}
+
 struct accounts *accounts_new(const struct accounts_opts *opts) {
     struct accounts *accounts = mem_calloc(1, sizeof *accounts);
     accounts->opts = *opts;
+    accounts->ring = ring_new(opts->keys, NULL);
     accounts->cache = opts->cache_max > 0 ? accounts_cache_new(opts->cache_max) : NULL;
     return accounts;
 }
@@ -32,6 +64,7 @@ static void on_closed(void *owner) {
     void (*closed)(void *closed_owner) = accounts->closed;
     void *closed_owner = accounts->closed_owner;
     accounts_cache_free(accounts->cache);
+    ring_release(accounts->ring);
     mem_free(accounts);
     if (closed != NULL) {
         closed(closed_owner);
@@ -73,6 +106,7 @@ static void finish(struct accounts_op *op, enum rc rc) {
     op->backend.bytes = (struct buf){0};
     op->rc = rc;
     accounts->open--;
+    ring_release(op->ring);
     op->done(op);
     wipe(&tokens);
     wipe(&bytes);
@@ -97,6 +131,8 @@ static bool start(struct accounts *accounts, struct accounts_op *op, enum accoun
     buf_init(&op->tokens, ROW_BYTES_MAX);
     buf_init(&op->backend.bytes, ROW_BYTES_MAX);
     op->backend.backend = accounts->opts.backend;
+    op->ring = accounts->ring;
+    op->ring->uses++;
     accounts->open++;
     if (user_id.len > LIMIT_USER_ID_BYTES) {
         finish_later(op, kind == ACCOUNTS_LINK ? RC_STORAGE_UNAVAILABLE : RC_ABSENT);
@@ -140,7 +176,7 @@ static void show(struct accounts_op *op, bool connected) {
 /* -- link and swap: seal both tokens, then store -- */
 
 static enum rc seal(struct accounts_op *op) {
-    const struct fernet_keys *keys = op->accounts->opts.keys;
+    const struct fernet_keys *keys = op->ring->keys;
     struct accounts_row *row = &op->backend.row;
     struct buf *out = &op->backend.bytes;
     int64_t now_s = row->connected_ms / 1000;
@@ -252,7 +288,7 @@ static void seal_and_store(struct accounts_op *op, bool fits) {
     if (!fits) {
         note_failure(op, rc_text(RC_TOO_LARGE));
         finish_later(op, RC_STORAGE_UNAVAILABLE);
-    } else if (op->accounts->opts.keys == NULL) {
+    } else if (op->ring->keys == NULL) {
         store(op);
     } else {
         work_submit(op->accounts->opts.work, &op->work, run_seal, on_sealed);
@@ -365,7 +401,7 @@ static void count_opened(const struct accounts_op *op, size_t position) {
 
 /* Appends the plaintext to op->tokens; returns how many bytes. */
 static size_t open_token(struct accounts_op *op, struct slice stored) {
-    const struct fernet_keys *keys = op->accounts->opts.keys;
+    const struct fernet_keys *keys = op->ring->keys;
     size_t before = op->tokens.len;
     size_t position;
     if (stored.len == 0) {

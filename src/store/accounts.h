@@ -30,9 +30,17 @@ struct accounts_opts {
     size_t cache_max; /* rows; 0: no cache (a store that other processes write too) */
 };
 
+/* Keys, and the operations that began with them: they end with them too. */
+struct accounts_keyring;
+
 struct accounts *accounts_new(const struct accounts_opts *opts);
 /* No operation may be open. `closed` runs when the backend is closed. */
 void accounts_close(struct accounts *accounts, void (*closed)(void *owner), void *owner);
+
+/* Seals and opens with these from now on (NULL: stores in plain); operations under way go on with
+ * those that they began with. Takes over `keys`. */
+void accounts_take_keys(struct accounts *accounts, struct fernet_keys *keys);
+const struct fernet_keys *accounts_keys(const struct accounts *accounts);
 
 /* What clients may see of an account. Borrowed from the operation, or from the cache until the next
  * call into this module. */
@@ -74,6 +82,7 @@ struct accounts_op {
     bool sealed; /* link, open, swap, remove: the stored tokens are (were) encrypted */
     /* the front's */
     struct accounts *accounts;
+    struct accounts_keyring *ring;
     struct accounts_backend_op backend;
     struct work_op work;
     struct loop_task task;

@@ -78,7 +78,8 @@ struct kit_server *kit_server_start(struct kit_server_opts opts) {
     if (config_read(server->settings.env, &server->notes, &server->config) != RC_OK) {
         fail_with_notes(&server->notes);
     }
-    const struct app_hooks hooks = {.log_fd = server->log_fd, .notes = &server->notes};
+    const struct app_hooks hooks = {
+        .log_fd = server->log_fd, .notes = &server->notes, .env = server->settings.env};
     enum rc rc = app_start(&server->app, server->config, &server->clock, &hooks);
     cr_assert_eq(rc, RC_OK, "the server does not start: %s", kit_server_logs(server));
     cr_assert_eq(pthread_create(&server->thread, NULL, run, server), 0);
@@ -91,6 +92,18 @@ struct kit_server *kit_server_start_with(const char *const *settings) {
 
 void kit_server_ask_stop(struct kit_server *server) {
     app_stop(server->app);
+}
+
+void kit_server_reload(struct kit_server *server) {
+    size_t before = kit_server_logged(server, "\"event\":\"keys_reloaded\"");
+    app_reload(server->app);
+    for (int ms = 0; ms < WAIT_MS; ms++) {
+        if (kit_server_logged(server, "\"event\":\"keys_reloaded\"") > before) {
+            return;
+        }
+        nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+    }
+    cr_assert_fail("no reload");
 }
 
 /* Ends the server, not the struct: logs can still be read. */

@@ -29,6 +29,9 @@ struct kit_server *kit_server_start_with(const char *const *settings);
  */
 void kit_server_stop(struct kit_server *server);
 
+/* SIGHUP; returns when it is done. */
+void kit_server_reload(struct kit_server *server);
+
 /* The two halves of it: the drain begins (again: it is cut short); it is over. */
 void kit_server_ask_stop(struct kit_server *server);
 void kit_server_join(struct kit_server *server);
