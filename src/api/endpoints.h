@@ -6,6 +6,7 @@
 /* What the route table names; each in its ep_<endpoint>.c. */
 void ep_healthz(struct call *call);
 void ep_readyz(struct call *call);
+void ep_readyz_fail(struct call *call, enum rc rc);
 void ep_authorize(struct call *call);
 void ep_callback(struct call *call);
 void ep_return(struct call *call);

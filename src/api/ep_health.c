@@ -11,6 +11,7 @@ enum { READY_TIMEOUT_MS = 5000 };
 /* Asks both stores, one after the other, at most once a second: the route is open to everyone. */
 struct readyz {
     struct call *call;
+    bool has_state; /* the state store has answered */
     struct states_op state;
     struct accounts_op accounts;
 };
@@ -49,7 +50,22 @@ static void on_state(struct states_op *op) {
     struct readyz *flow = LIST_ENTRY(op, struct readyz, state);
     struct api *api = flow->call->api;
     api->ready.state_ok = op->rc == RC_OK;
+    flow->has_state = true;
     accounts_ping(api->opts.accounts, &flow->accounts, on_accounts);
+}
+
+/* A store that does not answer in time has failed, and is named. */
+void ep_readyz_fail(struct call *call, enum rc rc) {
+    struct api *api = call->api;
+    const struct readyz *flow = call->flow;
+    if (rc != RC_STORAGE_UNAVAILABLE || flow == NULL) {
+        reply_fail(call, rc);
+        return;
+    }
+    api->ready.state_ok = flow->has_state && api->ready.state_ok;
+    api->ready.accounts_ok = false;
+    api->ready.checked_ms = loop_now_ms(api->opts.loop);
+    answer(call);
 }
 
 void ep_readyz(struct call *call) {
@@ -68,6 +84,7 @@ void ep_readyz(struct call *call) {
     }
     struct readyz *flow = call_alloc(call, sizeof *flow);
     flow->call = call;
+    call->flow = flow;
     call->deadline_ms = call->request->started_ms + READY_TIMEOUT_MS;
     states_ping(api->opts.states, &flow->state, on_state);
 }

@@ -24,7 +24,7 @@ const struct route routes[] = {
     {HTTP_GET,  true,  "/user/audible/{asin}/play-url", MEMBER,            ROUTE_OTHER,     ep_play_url,   NULL},
     {HTTP_GET,  false, "/healthz",                      PUBLIC,            ROUTE_UNLIMITED, ep_healthz,    NULL},
     {HTTP_GET,  false, "/health",                       PUBLIC,            ROUTE_UNLIMITED, ep_healthz,    NULL},
-    {HTTP_GET,  false, "/readyz",                       PUBLIC,            ROUTE_UNLIMITED, ep_readyz,     NULL},
+    {HTTP_GET,  false, "/readyz",                       PUBLIC,            ROUTE_UNLIMITED, ep_readyz,     ep_readyz_fail},
     {HTTP_GET,  false, "/metrics",                      PUBLIC,            ROUTE_UNLIMITED, ep_metrics,    NULL},
     {HTTP_GET,  false, "/openapi.json",                 PUBLIC,            ROUTE_UNLIMITED, ep_openapi,    NULL},
     {HTTP_GET,  true,  "/openapi.json",                 PUBLIC,            ROUTE_UNLIMITED, ep_openapi,    NULL},
