@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 #
 # The Criterion programs: unit_<folder> of tests/unit/<folder>/*.c, and one flow_<name> or e2e_<name>
-# per file of tests/flow and tests/e2e. tests/run runs them all.
+# per file of tests/flow and tests/e2e; replay_<name> of each fuzz target. tests/run runs them all.
 find_package(PkgConfig REQUIRED)
 pkg_check_modules(criterion REQUIRED IMPORTED_TARGET criterion)
 
@@ -45,4 +45,13 @@ foreach(kind flow e2e)
       add_dependencies(${kind}_${name} latchkey) # some run it
     endif()
   endforeach()
+endforeach()
+
+# The fuzz targets over their seeds. Without the kit: what it wraps is real here.
+file(GLOB sources CONFIGURE_DEPENDS tests/fuzz/*.c)
+foreach(source IN LISTS sources)
+  cmake_path(GET source STEM name)
+  lk_program(replay_${name} "tests/fuzz/replay/replay.c;${source}" lk_testing lk_app)
+  target_compile_definitions(replay_${name}
+                             PRIVATE FUZZ_CORPUS="${PROJECT_SOURCE_DIR}/tests/fuzz/corpus/${name}")
 endforeach()

@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: MIT
 /* A request's bytes through the guard and llhttp: nothing reads out of bounds, every slice lies in
  * the head, and the verdict is the same however the bytes are cut. The first byte says where. */
-#include <stdlib.h>
-
 #include "base/limits.h"
 #include "base/mem.h"
+#include "fuzz/fuzz.h"
 #include "http/guard.h"
 #include "http/parse.h"
 
@@ -21,27 +20,20 @@ struct reading {
     bool done;
 };
 
-static void check(bool good) {
-    if (!good) {
-        abort();
-    }
-}
-
-static bool lies_in(struct slice part, struct slice whole) {
-    return part.len == 0 || (part.at >= whole.at && part.at + part.len <= whole.at + whole.len);
-}
-
 static void check_request(const struct http_request *request, struct slice head) {
-    check(lies_in(request->method_text, head));
+    FUZZ_CHECK(fuzz_lies_in(request->method_text, head));
     for (size_t i = 0; i < request->header_count; i++) {
-        check(lies_in(request->headers[i].name, head) && request->headers[i].name.len > 0);
-        check(lies_in(request->headers[i].value, head));
-        check(memchr(request->headers[i].value.at, '\n', request->headers[i].value.len) == NULL);
+        FUZZ_CHECK(fuzz_lies_in(request->headers[i].name, head) &&
+                   request->headers[i].name.len > 0);
+        FUZZ_CHECK(fuzz_lies_in(request->headers[i].value, head));
+        FUZZ_CHECK(memchr(request->headers[i].value.at, '\n', request->headers[i].value.len) ==
+                   NULL);
     }
-    check(request->target.len > 0 && slice_is_printable(request->target));
-    check(lies_in(request->path, request->target) && lies_in(request->query, request->target));
-    check(request->minor == 0 || request->known_count[HTTP_HEADER_HOST] == 1);
-    check(!request->is_chunked || request->content_length == 0);
+    FUZZ_CHECK(request->target.len > 0 && slice_is_printable(request->target));
+    FUZZ_CHECK(fuzz_lies_in(request->path, request->target) &&
+               fuzz_lies_in(request->query, request->target));
+    FUZZ_CHECK(request->minor == 0 || request->known_count[HTTP_HEADER_HOST] == 1);
+    FUZZ_CHECK(!request->is_chunked || request->content_length == 0);
     http_query(request, "state", NULL);
     http_cookie(request, SLICE("latchkey-flow"));
 }
@@ -96,7 +88,6 @@ static void end(struct reading *r) {
     http_parse_free(r->parse);
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n);
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n) {
     if (n < 2) {
         return 0;
@@ -105,9 +96,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n) {
     struct reading whole;
     struct reading cut;
     int status = read_cut(&whole, text, 0);
-    check(read_cut(&cut, text, bytes[0] * text.len / 256) == status);
-    check(status != GOOD ||
-          (whole.used == cut.used && slice_eq(buf_slice(&whole.body), buf_slice(&cut.body))));
+    FUZZ_CHECK(read_cut(&cut, text, bytes[0] * text.len / 256) == status);
+    FUZZ_CHECK(status != GOOD ||
+               (whole.used == cut.used && slice_eq(buf_slice(&whole.body), buf_slice(&cut.body))));
     end(&whole);
     end(&cut);
     return 0;
