@@ -34,6 +34,7 @@ struct api_opts {
     struct metrics *metrics;
     struct rng *rng;
     struct bearer *bearer;
+    bool has_published_keys; /* /readyz tells of them */
     struct provider *provider;
     struct states *states;
     struct accounts *accounts;

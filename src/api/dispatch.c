@@ -79,13 +79,21 @@ static void answer_limited(struct call *call) {
     reply_fail_with(call, RC_RATE_LIMITED, buf_slice(&headers));
 }
 
+static struct slice authorization(const struct call *call) {
+    return http_header(call->request, HTTP_HEADER_AUTHORIZATION);
+}
+
+/* RC_UNVERIFIED: verify_caller has the rest of it. */
 static enum rc check_caller(struct call *call) {
     struct http_request *request = call->request;
     struct api *api = call->api;
+    if (!(call->route->needs & ROUTE_CALLER)) {
+        return RC_OK;
+    }
     enum rc rc =
         request->known_count[HTTP_HEADER_AUTHORIZATION] > 1
             ? RC_BAD_CREDENTIALS
-            : bearer_check(api->opts.bearer, http_header(request, HTTP_HEADER_AUTHORIZATION),
+            : bearer_check(api->opts.bearer, authorization(call),
                            loop_wall_ms(api->opts.loop) / 1000, request->request_id, &call->caller);
     if (rc == RC_OK) {
         call->caller.sub = arena_copy(request->arena, call->caller.sub);
@@ -101,19 +109,10 @@ static bool is_json(const struct http_request *request) {
            slice_ieq(essence, SLICE("application/json"));
 }
 
-/* The contract's order; the first that fails answers. */
-static enum rc check(struct call *call) {
+/* The contract's order; the first that fails answers. These come once the caller is known. */
+static enum rc check_rest(struct call *call) {
     unsigned needs = call->route->needs;
-    enum rc rc = RC_OK;
-    if (call->request->content_length > call->api->opts.body_max) {
-        return RC_BODY_TOO_LARGE;
-    }
-    if (needs & ROUTE_CALLER) {
-        rc = check_caller(call);
-    }
-    if (rc == RC_OK) {
-        rc = limits_check(call);
-    }
+    enum rc rc = limits_check(call);
     if (rc == RC_OK && needs & ROUTE_TIER) {
         rc = tier_check(&call->caller);
     }
@@ -124,6 +123,59 @@ static enum rc check(struct call *call) {
         rc = RC_MEDIA_TYPE;
     }
     return rc;
+}
+
+/* `rc`: of the checks so far. */
+static void end_checks(struct call *call, enum rc rc) {
+    if (rc == RC_OK) {
+        rc = check_rest(call);
+    }
+    if (rc == RC_OK) {
+        http_read_body(call->request);
+    } else if (call->route->fail != NULL) {
+        call->route->fail(call, rc);
+    } else if (rc == RC_RATE_LIMITED) {
+        answer_limited(call);
+    } else {
+        reply_fail(call, rc);
+    }
+}
+
+/* A token under a published key that is seen for the first time: the checks have a wait in them. */
+struct verifying {
+    struct call *call;
+    struct bearer_op op;
+};
+
+static void on_verified(struct bearer_op *op) {
+    struct call *call = LIST_ENTRY(op, struct verifying, op)->call;
+    call->gone = NULL;
+    if (call->request->is_gone) {
+        http_read_body(call->request); /* nobody is there: ends it */
+        return;
+    }
+    call->caller = op->caller; /* the flow lives as long as the call */
+    call->limited = op->limited;
+    end_checks(call, op->rc);
+}
+
+static void on_verifying_gone(struct call *call) {
+    struct verifying *flow = call->flow;
+    bearer_cancel(&flow->op);
+}
+
+static void verify_caller(struct call *call) {
+    struct verifying *flow = call_alloc(call, sizeof *flow);
+    const struct bearer_request request = {
+        .authorization = authorization(call),
+        .request_id = call->request->request_id,
+        .client = call->client,
+        .deadline_ms = call->deadline_ms,
+    };
+    flow->call = call;
+    call->flow = flow;
+    call->gone = on_verifying_gone;
+    bearer_verify(call->api->opts.bearer, &flow->op, &request, on_verified);
 }
 
 static void begin(struct api *api, const struct slice *paths, struct http_request *request) {
@@ -143,15 +195,12 @@ static void begin(struct api *api, const struct slice *paths, struct http_reques
     }
     call->route = match.route;
     call->segment = match.segment;
-    enum rc rc = check(call);
-    if (rc == RC_OK) {
-        http_read_body(request);
-    } else if (call->route->fail != NULL) {
-        call->route->fail(call, rc);
-    } else if (rc == RC_RATE_LIMITED) {
-        answer_limited(call);
+    enum rc rc =
+        request->content_length > api->opts.body_max ? RC_BODY_TOO_LARGE : check_caller(call);
+    if (rc == RC_UNVERIFIED) {
+        verify_caller(call);
     } else {
-        reply_fail(call, rc);
+        end_checks(call, rc);
     }
 }
 

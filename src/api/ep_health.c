@@ -24,7 +24,8 @@ static void answer(struct call *call) {
     char at[256];
     struct buf body;
     struct api *api = call->api;
-    bool ok = api->ready.state_ok && api->ready.accounts_ok;
+    bool keys_ok = bearer_is_ready(api->opts.bearer);
+    bool ok = api->ready.state_ok && api->ready.accounts_ok && keys_ok;
     buf_init_fixed(&body, at, sizeof at);
     BUF_LIT(&body, "{\"status\":\"");
     buf_append(&body, ok ? SLICE("ok") : SLICE("unavailable"));
@@ -32,6 +33,10 @@ static void answer(struct call *call) {
     buf_append(&body, ok_or_failed(api->ready.state_ok));
     BUF_LIT(&body, "\",\"accounts\":\"");
     buf_append(&body, ok_or_failed(api->ready.accounts_ok));
+    if (api->opts.has_published_keys) {
+        BUF_LIT(&body, "\",\"keys\":\"");
+        buf_append(&body, ok_or_failed(keys_ok));
+    }
     BUF_LIT(&body, "\"}}");
     reply_send(call, &(struct reply){.status = ok ? 200 : 503,
                                      .content_type = SLICE("application/json"),

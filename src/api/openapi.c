@@ -5,7 +5,7 @@
 #include "base/jsonw.h"
 
 /* The checks' errors and the work's together. */
-enum { ERRORS_MAX = OPENAPI_ERRORS_MAX + 12, SLUG_BYTES = 64, TEXT_BYTES = 512 };
+enum { ERRORS_MAX = OPENAPI_ERRORS_MAX + 14, SLUG_BYTES = 64, TEXT_BYTES = 512 };
 
 /* As reply_protocol_error tells them. */
 static const char *const no_request[] = {
@@ -137,7 +137,8 @@ static void add_checks(struct errors *errors, unsigned needs) {
         {ROUTE_CALLER, RC_INACTIVE_USER},     {ROUTE_CALLER, RC_RATE_LIMITED},
         {ROUTE_TIER, RC_TIER_REQUIRED},       {ROUTE_CONFIG, RC_NOT_CONFIGURED},
         {ROUTE_JSON, RC_MEDIA_TYPE},          {ROUTE_JSON, RC_INVALID_JSON},
-        {ROUTE_JSON, RC_INVALID_REQUEST},     {ROUTE_CALLER, RC_INTERNAL},
+        {ROUTE_JSON, RC_INVALID_REQUEST},     {ROUTE_CALLER, RC_STORAGE_UNAVAILABLE},
+        {ROUTE_CALLER, RC_OVERLOADED},        {ROUTE_CALLER, RC_INTERNAL},
     };
     for (size_t i = 0; i < sizeof checks / sizeof checks[0]; i++) {
         if (needs & checks[i].need) {

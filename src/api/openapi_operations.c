@@ -205,7 +205,8 @@ const struct openapi_operation openapi_operations[] = {
         .id = "readyz",
         .tag = "operation",
         .summary = "Do the stores answer?",
-        .description = "For a readiness probe; says 503 while the server drains.",
+        .description = "For a readiness probe; says 503 while the server drains, and until the "
+                       "first published keys have come where LATCHKEY_JWKS_URL is set.",
         .answers = {{200, "All of them", JSON, REF("Readiness"), NULL},
                     {503, "Not all of them, or the server is about to stop", JSON, REF("Readiness"),
                      NULL}},

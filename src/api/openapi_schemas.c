@@ -85,7 +85,7 @@ const char openapi_schemas[] =
     "\"Readiness\":" OBJECT("\"status\",\"checks\"",
         "\"status\":{\"type\":\"string\",\"enum\":[\"ok\",\"unavailable\"]},"
         "\"checks\":{\"type\":\"object\",\"properties\":{"
-        CHECK("state") "," CHECK("accounts") "," CHECK("server") "}}");
+        CHECK("state") "," CHECK("accounts") "," CHECK("keys") "," CHECK("server") "}}");
 
 #define HEADER(name, description, type)                                                            \
     "\"" name "\":{\"description\":\"" description "\",\"schema\":{\"type\":\"" type "\"}}"

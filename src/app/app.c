@@ -52,6 +52,8 @@ struct app {
     struct provider provider;
     struct states *states;
     struct accounts *accounts;
+    struct work_lane *signatures; /* NULL without LATCHKEY_JWKS_URL, as the next */
+    struct jwks_source *keys;
     struct bearer *bearer;
     struct docs docs;
     bool has_docs;
@@ -350,6 +352,58 @@ static bool close_accounts(struct app *app) {
     return false;
 }
 
+static bool has_published_keys(const struct app *app) {
+    return !slice_is_null(app->config->jwks_url);
+}
+
+/* Threads of its own: bogus tokens by the thousand keep neither the loop nor Fernet from theirs. */
+static enum rc build_signatures(struct app *app) {
+    if (!has_published_keys(app)) {
+        return RC_OK;
+    }
+    size_t threads = (size_t)app->config->work_threads / 2;
+    app->signatures = work_lane_new(&app->loop, &(const struct work_lane_opts){
+                                                    .threads = threads > 0 ? threads : 1,
+                                                    .queue_max = LIMIT_SIGNATURE_QUEUE,
+                                                    .batch_max = 1,
+                                                    .name = "signatures",
+                                                    .lane = METRICS_LANE_SIGNATURE,
+                                                });
+    return app->signatures != NULL ? RC_OK : fail(app, RC_IO, "there is no thread for signatures");
+}
+
+static bool close_signatures(struct app *app) {
+    if (app->signatures == NULL) {
+        return true;
+    }
+    work_lane_close(app->signatures, close_next, app);
+    return false;
+}
+
+static enum rc build_keys(struct app *app) {
+    if (!has_published_keys(app)) {
+        return RC_OK;
+    }
+    app->keys = jwks_source_new(&(const struct jwks_source_opts){
+        .loop = &app->loop,
+        .upstream = app->upstream,
+        .work = app->work,
+        .log = app->log,
+        .metrics = &app->metrics,
+        .url = app->config->jwks_url,
+        .times = jwks_source_usual,
+    });
+    return app->keys != NULL ? RC_OK : fail(app, RC_CRYPTO, "the system gives no random bytes");
+}
+
+static bool close_keys(struct app *app) {
+    if (app->keys == NULL) {
+        return true;
+    }
+    jwks_source_close(app->keys, close_next, app);
+    return false;
+}
+
 static enum rc build_bearer(struct app *app) {
     const struct config *config = app->config;
     app->bearer = bearer_new(&(const struct bearer_opts){
@@ -361,6 +415,10 @@ static enum rc build_bearer(struct app *app) {
         .leeway_s = config->jwt_leeway_ms / 1000,
         .cache_max = LIMIT_BEARER_CACHE,
         .log = app->log,
+        .source = app->keys,
+        .lane = app->signatures,
+        .loop = &app->loop,
+        .metrics = &app->metrics,
     });
     return app->bearer != NULL ? RC_OK : fail(app, RC_CRYPTO, "SECRET_KEY can't be used as a key");
 }
@@ -435,6 +493,7 @@ static enum rc build_api(struct app *app) {
         .metrics = &app->metrics,
         .rng = &app->rng,
         .bearer = app->bearer,
+        .has_published_keys = has_published_keys(app),
         .provider = &app->provider,
         .states = app->states,
         .accounts = app->accounts,
@@ -613,6 +672,8 @@ static const struct {
     {"upstream", build_upstream, close_upstream},
     {"states", build_states, close_states},
     {"accounts", build_accounts, close_accounts},
+    {"signatures", build_signatures, close_signatures},
+    {"keys", build_keys, close_keys},
     {"bearer", build_bearer, close_bearer},
     {"docs", build_docs, close_docs},
     {"api", build_api, close_api},

@@ -174,7 +174,10 @@ int command_token_run(const struct command_line *line) {
     struct config *config;
     code = command_line_config(line, &config);
     if (code == COMMAND_GOOD) {
-        code = print_token(config, &wish);
+        code =
+            config->secret_key.at != NULL
+                ? print_token(config, &wish)
+                : refuse("SECRET_KEY is not set; tokens under published keys are not ours to sign");
         config_free(config);
     }
     return code;

@@ -25,9 +25,6 @@ static bool asks_shared_accounts(const struct config *config) {
 static bool asks_workers(const struct config *config) {
     return config->workers > 1;
 }
-static bool asks_jwks(const struct config *config) {
-    return is_set(config->jwks_url);
-}
 static bool asks_mongodb_users(const struct config *config) {
     return config->users == CONFIG_USERS_MONGODB;
 }
@@ -45,8 +42,6 @@ static const struct {
      "redis:// and mongodb:// are not supported by this build; use sqlite:./data/latchkey.db"},
     {"LATCHKEY_WORKERS", asks_workers,
      "more than one worker is not supported by this build; use 1"},
-    {"LATCHKEY_JWKS_URL", asks_jwks,
-     "published keys are not supported by this build; leave it empty and set SECRET_KEY"},
     {"LATCHKEY_USERS", asks_mongodb_users, "mongodb is not supported by this build; use claims"},
     {"AUDIBLE_RATE_LIMIT_STORAGE", asks_redis_limits,
      "redis is not supported by this build; use memory"},
@@ -115,8 +110,8 @@ static void check_secret_key(const struct config *config, struct notes *notes) {
     if (slice_is_null(secret)) {
         if (!notes_has_problem(notes, "SECRET_KEY") && slice_is_null(config->jwks_url)) {
             notes_problem(notes, "SECRET_KEY",
-                          "is not set; it is what callers' tokens are signed with, at least %d "
-                          "bytes, for example of openssl rand -hex 32",
+                          "is not set, nor is LATCHKEY_JWKS_URL; it is what callers' tokens are "
+                          "signed with, at least %d bytes, for example of openssl rand -hex 32",
                           SECRET_BYTES_MIN);
         }
         return;
@@ -139,6 +134,12 @@ static void check_secret_key_old(const struct config *config, struct notes *note
     struct slice old = secret_slice(&config->secret_key_old);
     if (slice_is_null(old)) {
         return;
+    }
+    if (slice_is_null(secret_slice(&config->secret_key)) &&
+        !notes_has_problem(notes, "SECRET_KEY")) {
+        notes_problem(
+            notes, "SECRET_KEY_OLD",
+            "is set without SECRET_KEY; set that too, or leave both to LATCHKEY_JWKS_URL");
     }
     if (old.len < SECRET_BYTES_MIN) {
         notes_warning(notes, "SECRET_KEY_OLD", "has %zu bytes, fewer than the %d of a good secret",

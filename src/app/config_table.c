@@ -121,12 +121,15 @@ static const struct config_var upstream_vars[] = {
 
 static const struct config_var caller_vars[] = {
     SECRET("SECRET_KEY", secret_key,
-           "The secret that callers' tokens are signed with, at least 32 bytes. Required."),
+           "The secret that callers' tokens are signed with, at least 32 bytes. Required unless "
+           "LATCHKEY_JWKS_URL is set; with both, each verifies its own algorithms."),
     SECRET("SECRET_KEY_OLD", secret_key_old,
            "A former SECRET_KEY that is still accepted, and logged, while it rotates."),
     CHOICE("ALGORITHM", algorithm, algorithms, "How callers' tokens are signed with SECRET_KEY."),
-    SLICE_OF(CONFIG_URL, "LATCHKEY_JWKS_URL", jwks_url, NULL,
-             "Where the keys of RS256, PS256 and ES256 tokens are published."),
+    SLICE_OF(
+        CONFIG_URL, "LATCHKEY_JWKS_URL", jwks_url, NULL,
+        "Where the keys of RS256, PS256 and ES256 tokens are published (a JWK Set): fetched at "
+        "start, every ten minutes, and for a key that is new; kept when that fails."),
     TEXT("LATCHKEY_JWT_ISSUER", jwt_issuer, "What iss of a caller's token must be."),
     TEXT("LATCHKEY_JWT_AUDIENCE", jwt_audience, "What aud of a caller's token must hold."),
     SECONDS("LATCHKEY_JWT_LEEWAY_SECONDS", jwt_leeway_ms, 0, 300 * SECOND, "30",
@@ -187,7 +190,8 @@ static const struct config_var server_vars[] = {
             "balancer sees it first."),
     INT("LATCHKEY_WORKERS", workers, 1, 256, "1", "Processes that serve."),
     INT("LATCHKEY_WORK_THREADS", work_threads, 1, 256, "4",
-        "Threads for encryption and name resolution."),
+        "Threads for encryption and name resolution; half as many verify tokens under published "
+        "keys."),
 };
 
 static const struct config_var store_vars[] = {

@@ -187,6 +187,8 @@ Test(commands, token_refuses_wrong_usage) {
     EXPECT(&settings, 2, NULL, "an argument too many", "token", "--sub", "u", "v");
     add(&settings, "SECRET_KEY", "");
     EXPECT(&settings, 2, NULL, "SECRET_KEY: is not set", "token", "--sub", "u");
+    add(&settings, "LATCHKEY_JWKS_URL", "https://login.example/jwks");
+    EXPECT(&settings, 2, NULL, "are not ours to sign", "token", "--sub", "u");
     settings_fini(&settings);
 }
 

@@ -220,6 +220,11 @@ static const struct {
     {"ALGORITHM=RS256", "HS256, HS384, HS512"},
     {"ALGORITHM=none", "HS256, HS384, HS512"},
     {"ALGORITHM=hs256", "HS256, HS384, HS512"},
+    {"LATCHKEY_JWKS_URL=https://login.example/.well-known/jwks.json", NULL},
+    {"LATCHKEY_JWKS_URL=http://127.0.0.1:9400/jwks", NULL},
+    {"LATCHKEY_JWKS_URL=http://login.example/jwks", "use https"},
+    {"LATCHKEY_JWKS_URL=login.example/jwks", "https"},
+    {"LATCHKEY_JWKS_URL=file:///etc/jwks.json", "https"},
     {"LATCHKEY_JWT_ISSUER=platform", NULL},
     {"LATCHKEY_JWT_ISSUER=a\rb", "control character"},
     {"LATCHKEY_JWT_AUDIENCE=latchkey", NULL},
@@ -306,7 +311,6 @@ static const struct {
     {"LATCHKEY_ACCOUNT_STORE=mongodb://db/latchkey", "use sqlite:./data/latchkey.db"},
     {"LATCHKEY_ACCOUNT_STORE=redis://cache", "use sqlite:./data/latchkey.db"},
     {"LATCHKEY_WORKERS=2", "use 1"},
-    {"LATCHKEY_JWKS_URL=https://login.example/jwks", "set SECRET_KEY"},
     {"LATCHKEY_TLS_CERT=/etc/latchkey/cert.pem", "set without LATCHKEY_TLS_KEY"},
     {"LATCHKEY_TLS_KEY=/etc/latchkey/key.pem", "set without LATCHKEY_TLS_CERT"},
     {"LATCHKEY_TLS_HANDSHAKE_TIMEOUT_SECONDS=0.1", NULL},
@@ -430,6 +434,20 @@ Test(config, needs_a_secret_of_32_bytes) {
     struct reading reading =
         assert_good(READ("SECRET_KEY=0123456789abcdef0123456789abcdef"), "32 bytes");
     reading_free(&reading);
+    CHECK_LEAKS();
+}
+
+Test(config, published_keys_may_stand_for_the_secret) {
+    struct reading reading =
+        assert_good(READ("LATCHKEY_JWKS_URL=https://login.example/jwks", "SECRET_KEY="), "alone");
+    cr_assert(slice_eq(reading.config->jwks_url, SLICE("https://login.example/jwks")));
+    cr_assert_null(reading.config->secret_key.at);
+    reading_free(&reading);
+    assert_refused(READ("SECRET_KEY=", "LATCHKEY_JWKS_URL="), "SECRET_KEY", "LATCHKEY_JWKS_URL",
+                   "neither");
+    assert_refused(READ("LATCHKEY_JWKS_URL=https://login.example/jwks",
+                        "SECRET_KEY=", "SECRET_KEY_OLD=c0ffee5ab1e5f00dba11ad0123456789"),
+                   "SECRET_KEY_OLD", "without SECRET_KEY", "the old one alone");
     CHECK_LEAKS();
 }
 
