@@ -167,6 +167,16 @@ Test(commands, token_signs_what_the_server_accepts) {
     assert_claim(&jwt, "aud", "latchkey");
     json_close(jwt.claims);
     program_free(program);
+    static const struct {
+        const char *ttl;
+        int64_t seconds;
+    } ttls[] = {{"90", 90}, {"90s", 90}, {"15m", 15 * 60}, {"1h", 3600}};
+    for (size_t i = 0; i < sizeof ttls / sizeof ttls[0]; i++) {
+        program = RUN(&settings, "token", "--sub", "user-1", "--ttl", ttls[i].ttl);
+        verify_token(program->out.text, SECRET, ttls[i].seconds, &jwt);
+        json_close(jwt.claims);
+        program_free(program);
+    }
     settings_fini(&settings);
     CHECK_LEAKS();
 }
@@ -372,20 +382,41 @@ Test(commands, serve_listens_on_unix_sockets_too) {
 }
 
 /* Where it listens everywhere, it is asked on loopback. */
-Test(commands, healthcheck_of_a_server_that_listens_everywhere) {
+static void check_everywhere(const char *host) {
     struct settings settings;
-    settings_init(&settings);
-    add(&settings, "LATCHKEY_LISTEN", "0.0.0.0:0");
-    struct program *server = start_server(&settings);
-    const char *at = strstr(server->out.text, "\"address\":\"0.0.0.0:");
-    cr_assert_not_null(at);
     char listen[64];
-    snprintf(listen, sizeof listen, "0.0.0.0:%ld",
-             strtol(at + strlen("\"address\":\"0.0.0.0:"), NULL, 10));
+    char said[64];
+    settings_init(&settings);
+    snprintf(listen, sizeof listen, "%s:0", host);
+    snprintf(said, sizeof said, "\"address\":\"%s:", host);
+    add(&settings, "LATCHKEY_LISTEN", listen);
+    struct program *server = start_server(&settings);
+    const char *at = strstr(server->out.text, said);
+    cr_assert_not_null(at, "%s", server->out.text);
+    snprintf(listen, sizeof listen, "%s:%ld", host, strtol(at + strlen(said), NULL, 10));
     add(&settings, "LATCHKEY_LISTEN", listen);
     EXPECT(&settings, 0, NULL, NULL, "healthcheck");
     stop_server(server, SIGTERM);
     settings_fini(&settings);
+}
+
+/* Some containers have none. */
+static bool has_ipv6(void) {
+    const struct sockaddr_in6 address = {.sin6_family = AF_INET6,
+                                         .sin6_addr = IN6ADDR_LOOPBACK_INIT};
+    int fd = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    bool good = fd >= 0 && bind(fd, (const struct sockaddr *)&address, sizeof address) == 0;
+    if (fd >= 0) {
+        close(fd);
+    }
+    return good;
+}
+
+Test(commands, healthcheck_of_a_server_that_listens_everywhere) {
+    check_everywhere("0.0.0.0");
+    if (has_ipv6()) {
+        check_everywhere("[::]");
+    }
     CHECK_LEAKS();
 }
 
@@ -461,6 +492,19 @@ Test(commands, before_the_drain_it_accepts_and_says_that_it_is_not_ready) {
     cr_assert_eq(readyz(port), 503);
     /* The second signal does not wait for the rest of the delay. */
     stop_server(server, SIGTERM);
+    settings_fini(&settings);
+    CHECK_LEAKS();
+}
+
+Test(commands, the_drain_begins_when_its_delay_is_over) {
+    struct settings settings;
+    settings_init(&settings);
+    add(&settings, "LATCHKEY_DRAIN_DELAY_SECONDS", "0.2");
+    struct program *server = start_server(&settings);
+    program_signal(server, SIGTERM);
+    cr_assert_eq(program_wait(server), 0, "%s", server->out.text);
+    cr_assert_null(strstr(server->out.text, "drain_cut_short"));
+    program_free(server);
     settings_fini(&settings);
     CHECK_LEAKS();
 }
