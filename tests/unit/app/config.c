@@ -4,6 +4,7 @@
 #include <criterion/criterion.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -154,6 +155,8 @@ static const struct {
     {"AUDIBLE_REDIRECT_URI=com.example.app:/cb", NULL},
     {"AUDIBLE_REDIRECT_URI=app.example/cb", "absolute URI"},
     {"AUDIBLE_REDIRECT_URI=/cb", "absolute URI"},
+    {"AUDIBLE_REDIRECT_URI=a_b://app.example/cb", "absolute URI"},
+    {"AUDIBLE_REDIRECT_URI=\"https://app.example/cb\"", "quotes"},
     {"AUDIBLE_REDIRECT_URI=https:/app.example/cb", "no host"},
     {"AUDIBLE_REDIRECT_URI=https:///cb", "no host"},
     {"AUDIBLE_REDIRECT_URI=https://app.example/cb#x", "#fragment"},
@@ -176,6 +179,7 @@ static const struct {
     {"AUDIBLE_AUTH_URL=http://127.0.0.1@evil.example/", "user name"},
     {"AUDIBLE_AUTH_URL=login.example/oauth2", "https URL"},
     {"AUDIBLE_AUTH_URL=ftp://login.example/", "https URL"},
+    {"AUDIBLE_AUTH_URL='https://login.example/'", "quotes"},
     {"AUDIBLE_AUTH_URL=https://", "https URL"},
     {"AUDIBLE_AUTH_URL=https://login.example:99999/", "https URL"},
     {"AUDIBLE_AUTH_URL=https://u:p@login.example/", "user name or password"},
@@ -211,6 +215,7 @@ static const struct {
     {"AUDIBLE_HTTP_KEEPALIVE_CONNECTIONS=10001", "from 0 to 10000"},
     {"LATCHKEY_UPSTREAM_PROXY=http://user:pw@proxy.example:3128", NULL},
     {"LATCHKEY_UPSTREAM_PROXY=socks5h://127.0.0.1:1080", NULL},
+    {"LATCHKEY_UPSTREAM_PROXY=\"http://proxy.example:3128\"", "quotes"},
     {"LATCHKEY_UPSTREAM_PROXY=proxy.example:3128", "http://proxy.example:3128"},
     {"LATCHKEY_UPSTREAM_PROXY=http://", "http://proxy.example:3128"},
     {"LATCHKEY_UPSTREAM_CA_FILE=/nonexistent/ca.pem", "can't be read"},
@@ -236,6 +241,7 @@ static const struct {
     {"LATCHKEY_USERS=ldap", "claims, mongodb"},
     {"LATCHKEY_LISTEN=127.0.0.1:8090,[::1]:8090,unix:/tmp/x", NULL},
     {"LATCHKEY_LISTEN=localhost:8090", "names are not resolved"},
+    {"LATCHKEY_LISTEN='127.0.0.1:8090'", "quotes"},
     {"LATCHKEY_LISTEN=8090", "127.0.0.1:8090"},
     {"LATCHKEY_LISTEN=[::1]:1,[::1]:2,[::1]:3,[::1]:4,[::1]:5,[::1]:6,[::1]:7,[::1]:8", NULL},
     {"LATCHKEY_LISTEN=[::1]:1,[::1]:2,[::1]:3,[::1]:4,[::1]:5,[::1]:6,[::1]:7,[::1]:8,[::1]:9",
@@ -283,10 +289,13 @@ static const struct {
     {"LATCHKEY_DRAIN_DELAY_SECONDS=5", NULL},
     {"LATCHKEY_DRAIN_DELAY_SECONDS=9999", "seconds from 0 to 3600"},
     {"LATCHKEY_WORKERS=1", NULL},
+    {"LATCHKEY_WORKERS=1\n", "from 1 to 256"},
+    {"LATCHKEY_WORKERS=11111111111111111111111111", "from 1 to 256"},
     {"LATCHKEY_WORKERS=0", "from 1 to 256"},
     {"LATCHKEY_WORK_THREADS=8", NULL},
     {"LATCHKEY_WORK_THREADS=0", "from 1 to 256"},
     {"LATCHKEY_STATE_STORE=memory", NULL},
+    {"LATCHKEY_STATE_STORE='memory'", "quotes"},
     {"LATCHKEY_STATE_STORE=memcached", "memory, redis://"},
     {"LATCHKEY_STATE_MAX=100000000", NULL},
     {"LATCHKEY_STATE_MAX=100000001", "from 1 to 100000000"},
@@ -335,6 +344,38 @@ Test(config, reads_good_values_and_says_what_is_wrong_with_bad_ones) {
         } else {
             assert_refused(READ(setting), name, values[i].says, setting);
         }
+    }
+    CHECK_LEAKS();
+}
+
+/* "NAME=" and `n` times `unit`. */
+static char *many(const char *name, const char *unit, size_t n) {
+    size_t length = strlen(unit);
+    size_t at = strlen(name) + 1;
+    char *text = malloc(at + n * length + 1);
+    snprintf(text, at + 1, "%s=", name);
+    for (size_t i = 0; i < n; i++, at += length) {
+        memcpy(text + at, unit, length + 1);
+    }
+    return text;
+}
+
+Test(config, values_that_are_too_long_are_refused) {
+    static const struct {
+        const char *name;
+        const char *unit;
+        size_t n;
+        const char *says;
+    } cases[] = {
+        {"AUDIBLE_CLIENT_ID", "a", LIMIT_URI_BYTES + 1, "is too long"},
+        {"SECRET_KEY_OLD", "0123456789abcdef", 257, "is too long"},
+        {"LATCHKEY_TRUSTED_PROXIES", "10.0.0.1,", 256, "too many entries"},
+        {"AUDIBLE_CLIENT_SECRET_FILE", "/a", 4096, "path is too long"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        char *setting = many(cases[i].name, cases[i].unit, cases[i].n);
+        assert_refused(READ(setting), cases[i].name, cases[i].says, cases[i].name);
+        free(setting);
     }
     CHECK_LEAKS();
 }
