@@ -164,6 +164,32 @@ Test(overtaken, the_server_stops_while_a_rotated_token_is_not_stored) {
     CHECK_LEAKS();
 }
 
+/* -- after a disconnect -- */
+
+/* What is to be revoked is tried again later; a server that stops by then says that it was not. */
+Test(overtaken, the_server_stops_between_two_tries_of_a_revocation) {
+    struct platform p;
+    char url[128];
+    platform_start(&p, NULL);
+    kit_server_stop(p.server);
+    snprintf(url, sizeof url, "AUDIBLE_REVOKE_URL=%s/auth/oauth2/revoke", simprovider_url(p.sim));
+    p.server = kit_server_start((struct kit_server_opts){
+        .settings = (const char *const[]){url, NULL}, .provider_url = simprovider_url(p.sim)});
+    p.port = kit_server_port(p.server);
+    platform_link(&p, SUB);
+    simprovider_fault(p.sim, &(struct simprovider_fault){.path = "/auth/oauth2/revoke",
+                                                         .kind = SIMPROVIDER_STATUS,
+                                                         .number = 503});
+    disconnect(&p);
+    cr_assert(simprovider_wait(p.sim, SIMPROVIDER_REVOKES, 1, WAIT_MS));
+    kit_server_ask_stop(p.server);
+    kit_server_join(p.server);
+    cr_assert_eq(kit_server_logged(p.server, "\"event\":\"token_revoke_failed\""), 1);
+    kit_server_stop(p.server);
+    cr_assert(simprovider_join(p.sim));
+    CHECK_LEAKS();
+}
+
 /* -- during a sync -- */
 
 /* With a token that is good for another minute and 30 s. */
