@@ -101,9 +101,10 @@ Test(limits, the_callback_counts_by_address_as_trusted_proxies_tell_it) {
         const char *forwarded;
         int status;
     } asks[] = {
-        {"192.0.2.1", 400}, {"203.0.113.9, 192.0.2.1, 10.1.2.3", 400},
+        {"192.0.2.1", 400},          {"203.0.113.9, 192.0.2.1, 10.1.2.3", 400},
         {"192.0.2.1", 400}, /* a page in place of 429: the browser's form */
-        {"192.0.2.2", 400}, {"2001:db8::1", 400},
+        {"192.0.2.2", 400},          {"2001:db8::1", 400},
+        {"10.1.2.3, 10.1.2.4", 400}, /* all trusted: the first of them */
     };
     for (size_t i = 0; i < sizeof asks / sizeof asks[0]; i++) {
         cr_assert_eq(come_back(port, asks[i].forwarded), asks[i].status, "%s", asks[i].forwarded);
