@@ -186,8 +186,8 @@ Test(at_rest, what_was_disconnected_is_in_no_file) {
 /* A sealed token that was changed, cut or made up is sent nowhere; the account is not lost. */
 Test(at_rest, a_tampered_token_is_never_sent) {
     static const char *const changes[] = {
-        "substr(%1$s, 1, 60) || CASE substr(%1$s, 61, 1) WHEN 'A' THEN 'B' ELSE 'A' END"
-        " || substr(%1$s, 62)",
+        ("substr(%1$s, 1, 60) || CASE substr(%1$s, 61, 1) WHEN 'A' THEN 'B' ELSE 'A' END"
+         " || substr(%1$s, 62)"),
         "substr(%1$s, 1, length(%1$s) - 4) || 'AAA='",
         "substr(%1$s, 1, 98)",
         "substr(%1$s, 1, length(%1$s) - 1)",
