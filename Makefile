@@ -2,7 +2,7 @@
 #
 # A thin front door: each goal installs what it needs, then hands over to CMake or a script.
 .DEFAULT_GOAL := help
-.PHONY: help run build test test-browser test-debian13 soak coverage lint format bench clean
+.PHONY: help run build test test-browser test-debian13 soak fuzz coverage lint format bench clean
 MAKEFLAGS += --no-print-directory
 sources = find src tests bench -name '*.[ch]'
 
@@ -37,6 +37,10 @@ test-browser: ## the tests that need a browser
 soak: ## the long campaigns: kills, faults, fuzzing (TEST_SOAK_...=N says how long, tests/soak which)
 	@third_party/install build test lint
 	@tests/soak
+
+fuzz: ## ten minutes of each fuzz target (MINUTES=N; tests/fuzz/run takes names too)
+	@third_party/install build lint
+	@tests/fuzz/run $(MINUTES)
 
 coverage: ## which lines of src/ the tests pass; fails below 90 %
 	@third_party/install build test
