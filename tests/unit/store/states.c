@@ -333,6 +333,22 @@ Test(states, a_full_store_says_so_until_there_is_room) {
     close_rig(&rig);
 }
 
+/* What is remembered of used states is bounded: the oldest is forgotten first, and is then unknown,
+ * which is as refused. */
+Test(states, of_many_used_the_newest_are_remembered, .timeout = 60) {
+    enum { REMEMBERED = 65536, MORE = 100 };
+    struct rig rig;
+    open_rig(&rig, 100);
+    for (uint64_t i = 0; i < REMEMBERED + MORE; i++) {
+        cr_assert_eq(put_number(&rig, i, "u"), RC_OK);
+        assert_outcome(take_number(&rig, i, "u"), STATE_TAKEN, "first");
+    }
+    assert_outcome(take_number(&rig, MORE - 1, "u"), STATE_UNKNOWN, "the youngest of the oldest");
+    assert_outcome(take_number(&rig, MORE, "u"), STATE_USED, "the oldest that is remembered");
+    assert_outcome(take_number(&rig, REMEMBERED + MORE - 1, "u"), STATE_USED, "the newest");
+    close_rig(&rig);
+}
+
 Test(states, redirect_uris_are_shared_bounded_and_let_go) {
     enum { URIS = 256 };
     struct rig rig;
