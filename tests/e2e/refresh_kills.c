@@ -97,13 +97,14 @@ static int campaign(struct rig *rig, int rounds) {
     for (int i = 0; i < rounds; i++) {
         int64_t rotations = simprovider_count(rig->p.sim, SIMPROVIDER_REFRESHES_OK);
         kill_in_the_middle(rig, token);
-        rotations = simprovider_count(rig->p.sim, SIMPROVIDER_REFRESHES_OK) - rotations;
         rig_serve(rig);
         int status = ask_library(rig->p.port, token);
         if (status != 200) {
             cr_assert_eq(status, 503, "round %d: %d", i, status);
             cr_assert(needs_reauthorization(rig, token), "round %d", i);
-            cr_assert_gt(rotations, 0, "round %d: lost although nothing had been rotated", i);
+            /* What was on its way at the kill is carried out after it. */
+            cr_assert_gt(simprovider_count(rig->p.sim, SIMPROVIDER_REFRESHES_OK), rotations,
+                         "round %d: lost although nothing had been rotated", i);
             lost++;
             platform_link(&rig->p, "user-1");
         }
