@@ -84,7 +84,8 @@ def is_closed_at_once(port):
 def idle_connections(rig):
     wanted = CONNECTIONS + 500
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    assert hard == resource.RLIM_INFINITY or hard >= wanted, f"this test needs {wanted} open files, not {hard}"
+    enough = hard == resource.RLIM_INFINITY or hard >= wanted
+    assert enough, f"this test needs {wanted} open files, not {hard}"
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, wanted), hard))
     settings = {"LATCHKEY_LOG_LEVEL": "warning", "LATCHKEY_IDLE_TIMEOUT_SECONDS": "600"}
     with rig.latchkey(settings) as server, contextlib.ExitStack() as clients:
@@ -96,8 +97,9 @@ def idle_connections(rig):
             held.append(connect(rig.port))
             assert is_healthy(held[-1])
             if count in (CONNECTIONS // 10, CONNECTIONS // 2, CONNECTIONS - 1):
-                each = (own_bytes(server.pid) - before) / count
-                print(f"     {count + 1} connections: {each:.0f} bytes each, {own_bytes(server.pid) // KIB} KiB in all")
+                now = own_bytes(server.pid)
+                each = (now - before) / count
+                print(f"     {count + 1} connections: {each:.0f} bytes each, {now // KIB} KiB in all")
         assert each < CONNECTION_BYTES_MAX, f"{each:.0f} bytes a connection"
         assert all(is_closed_at_once(rig.port) for _ in range(20)), "one more was not closed at once"
         assert all(is_healthy(client) for client in held), "they are served"
