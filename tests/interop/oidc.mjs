@@ -9,7 +9,7 @@ import { EventEmitter, once } from 'node:events';
 import { createRequire } from 'node:module';
 import { pathToFileURL } from 'node:url';
 
-import { freePort, startLatchkey, Tally } from '../kit/programs.mjs';
+import { cookiesOf, freePort, startLatchkey, Tally } from '../kit/programs.mjs';
 
 const require = createRequire(process.env.TEST_NODE_MODULES);
 const { Provider } = await import(pathToFileURL(require.resolve('oidc-provider')));
@@ -77,7 +77,7 @@ class Browser {
       body: form && new URLSearchParams(form),
       redirect: 'manual',
     });
-    for (const line of answer.headers.getSetCookie()) {
+    for (const line of cookiesOf(answer.headers)) {
       const [, name, value] = line.match(/^([^=]+)=([^;]*)/);
       this.cookies.set(name, value);
     }
@@ -130,7 +130,7 @@ const tally = new Tally();
 async function authorize(user) {
   const answer = await latchkey.call(user, 'POST', '/oauth/authorize', { redirect_uri: callback });
   assert.equal(answer.status, 200, JSON.stringify(answer.body));
-  const [cookie] = answer.headers.getSetCookie();
+  const [cookie] = cookiesOf(answer.headers);
   return { ...answer.body, cookie: cookie.split(';')[0] };
 }
 
@@ -246,14 +246,18 @@ await tally.test('a code works once', async () => {
 
 await tally.test('a client with the wrong secret is unavailable', async () => {
   const other = await startLatchkey({ ...settings, AUDIBLE_CLIENT_SECRET: 'another secret' });
-  const user = other.token('six');
-  const wish = await other.call(user, 'POST', '/oauth/authorize', { redirect_uri: callback });
-  const back = await new Browser().passProvider(wish.body.auth_url, provider.issuer, 'allow');
-  const answer = await other.call(user, 'POST', '/oauth/callback', {
-    code: back.searchParams.get('code'),
-    state: back.searchParams.get('state'),
-  });
-  await other.stop();
+  let answer;
+  try {
+    const user = other.token('six');
+    const wish = await other.call(user, 'POST', '/oauth/authorize', { redirect_uri: callback });
+    const back = await new Browser().passProvider(wish.body.auth_url, provider.issuer, 'allow');
+    answer = await other.call(user, 'POST', '/oauth/callback', {
+      code: back.searchParams.get('code'),
+      state: back.searchParams.get('state'),
+    });
+  } finally {
+    await other.stop();
+  }
   assert.deepEqual([answer.status, answer.body.detail], [503, 'audible_service_unavailable']);
   assert.equal(provider.tokenRequests.at(-1).body.error, 'invalid_client');
 });

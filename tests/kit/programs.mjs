@@ -19,6 +19,12 @@ export async function freePort() {
   return port;
 }
 
+/** The Set-Cookie lines of fetch's headers; Debian 12's Node only has them in one piece. */
+export function cookiesOf(headers) {
+  const joined = headers.get('set-cookie') ?? '';
+  return headers.getSetCookie?.() ?? joined.split(/, *(?=[^;,= ]+=)/).filter((line) => line !== '');
+}
+
 /** Tests that run one after another; `finish` prints the line that tests/run reads. */
 export class Tally {
   passed = 0;
