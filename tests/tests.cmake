@@ -51,7 +51,7 @@ endforeach()
 file(GLOB sources CONFIGURE_DEPENDS tests/fuzz/*.c)
 foreach(source IN LISTS sources)
   cmake_path(GET source STEM name)
-  lk_program(replay_${name} "tests/fuzz/replay/replay.c;${source}" lk_testing lk_app)
+  lk_program(replay_${name} "tests/fuzz/replay/replay.c;tests/kit/leaks.c;${source}" lk_testing lk_app)
   target_compile_definitions(replay_${name}
                              PRIVATE FUZZ_CORPUS="${PROJECT_SOURCE_DIR}/tests/fuzz/corpus/${name}")
 endforeach()

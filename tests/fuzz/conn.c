@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /* A connection's whole life: what a client sends, cut anywhere, while the handler answers at once
- * or later and the kernel takes answers or doesn't. The first byte says where it is cut, the second
- * one how it goes (the bits below), the rest is sent. io/stream is replaced by the stand-ins here.
+ * or later and the kernel takes answers or doesn't. The first byte says where it is cut, the next
+ * two how it goes (the bits below), the rest is sent. io/stream is replaced by the stand-ins here.
  *   Every request is answered once; where nothing else is different, the same bytes cut elsewhere
  *   are answered the same; nothing is written after the end; nothing is left behind. */
 #include "http/conn.h"
@@ -18,6 +18,8 @@ enum {
     DRAINS = 1 << 5,
     ANSWERS_LONG = 1 << 6,
     BYTE_BY_BYTE = 1 << 7,
+    ANSWERS_LAST = 1 << 8, /* ANSWERS_LATER: when the client is gone */
+    ANSWERS_GONE = 1 << 9, /* ANSWERS_LAST: as soon as that is told */
 };
 
 enum { BODY_MAX = 4096, LONG_BYTES = 20000, NEVER_MS = 1000 * 1000 * 1000, OUT_MAX = 1 << 26 };
@@ -30,6 +32,8 @@ struct play {
     struct stream *stream; /* NULL: closed */
     struct http_request *owed;
     bool is_body_owed;
+    bool is_ending;
+    bool is_last; /* an answer was the connection's last */
     unsigned how;
     size_t answers; /* that were written: ours and the connection's own */
     struct buf out;
@@ -88,6 +92,7 @@ void stream_abort(struct stream *stream) {
 static void give_answer(struct play *play, struct http_request *request) {
     static const char text[LONG_BYTES];
     size_t n = (play->how & ANSWERS_LONG) != 0 ? sizeof text : 2;
+    play->is_last |= !request->keeps_alive || play->conns.is_draining;
     play->answers += play->stream != NULL && !play->stream->is_closing;
     http_reply(request, &(struct http_reply){.status = 200,
                                              .content_type = SLICE("text/plain"),
@@ -110,8 +115,20 @@ static void answer_owed(struct play *play) {
     }
 }
 
+static void on_gone(struct http_request *request) {
+    struct play *play = LIST_ENTRY(request->owner, struct play, conns);
+    FUZZ_CHECK(request->is_gone && play->owed == request);
+    if ((play->how & ANSWERS_GONE) != 0) {
+        answer_owed(play);
+    }
+}
+
 static void on_head(void *owner, struct http_request *request) {
     struct play *play = owner;
+    FUZZ_CHECK(!play->is_last);
+    FUZZ_CHECK(play->stream->writes_open == 0); /* who takes no answers gets no further ones */
+    request->gone = on_gone;
+    request->owner = &play->conns;
     FUZZ_CHECK(slice_is_printable(request->target) && request->target.len > 0);
     FUZZ_CHECK(request->request_id.len > 0 && request->request_id.len <= LIMIT_REQUEST_ID_BYTES);
     FUZZ_CHECK(slice_is_printable(request->request_id));
@@ -152,7 +169,7 @@ static void run_tasks(struct play *play) {
 static bool turn(struct play *play) {
     struct stream *stream = play->stream;
     run_tasks(play);
-    if (play->owed != NULL) {
+    if (play->owed != NULL && ((play->how & ANSWERS_LAST) == 0 || play->is_ending)) {
         answer_owed(play);
         return true;
     }
@@ -220,6 +237,7 @@ static void send_bytes(struct play *play, struct slice bytes) {
 }
 
 static void end(struct play *play) {
+    play->is_ending = true;
     if (play->stream != NULL && play->stream->is_reading && (play->how & CLIENT_ENDS) != 0) {
         play->stream->is_reading = false;
         play->stream->events->ended(play->stream, RC_OK);
@@ -288,11 +306,11 @@ static struct buf play_all(struct slice text, size_t cut, unsigned how) {
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n) {
-    if (n < 3 || n > LIMIT_READ_BUFFER_BYTES) {
+    if (n < 4 || n > LIMIT_READ_BUFFER_BYTES) {
         return 0;
     }
-    struct slice text = slice_make(bytes + 2, n - 2);
-    unsigned how = bytes[1];
+    struct slice text = slice_make(bytes + 3, n - 3);
+    unsigned how = bytes[1] | (unsigned)bytes[2] << 8;
     struct buf whole = play_all(text, 0, how);
     struct buf cut = play_all(text, 1 + bytes[0] * (text.len - 1) / 256, how);
     /* An early answer looks at what is at hand; a drain and a break come at another moment. */

@@ -4,6 +4,7 @@
 #include <dirent.h>
 
 #include "fuzz/fuzz.h"
+#include "kit/leaks.h"
 
 enum { SEED_MAX_BYTES = 1 << 20 };
 
@@ -37,6 +38,7 @@ Test(replay, seeds) {
         free(seeds[i]);
     }
     free(seeds);
+    CHECK_LEAKS();
 }
 
 /* The shortest inputs, which no corpus keeps. */
@@ -47,4 +49,5 @@ Test(replay, shortest) {
         byte = (uint8_t)i;
         cr_assert_eq(LLVMFuzzerTestOneInput(&byte, 1), 0, "byte %d", i);
     }
+    CHECK_LEAKS();
 }
