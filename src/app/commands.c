@@ -9,6 +9,7 @@
 #include "app/app.h"
 #include "app/command_healthcheck.h"
 #include "app/command_line.h"
+#include "app/command_rekey.h"
 #include "app/command_token.h"
 #include "app/config.h"
 #include "app/config_text.h"
@@ -37,6 +38,9 @@ static const struct {
     {"keygen", "", run_keygen, "prints a fresh Fernet key for AUDIBLE_TOKEN_ENCRYPTION_KEY"},
     {"token", "--sub ID [--tier premium] [--role user] [--ttl 1h]", command_token_run,
      "prints a token signed with SECRET_KEY, for trying things out"},
+    {"rekey", "", command_rekey_run,
+     "seals every stored token under the first key of AUDIBLE_TOKEN_ENCRYPTION_KEY, beside a "
+     "running server; can be stopped and run again"},
     {"healthcheck", "", command_healthcheck_run,
      "asks the server at LATCHKEY_LISTEN how it is, for a container"},
 };

@@ -34,11 +34,12 @@ struct accounts_backend;
 /* Part of an accounts_op. `done` on the loop, never before the starting call has returned. */
 struct accounts_backend_op {
     void (*done)(struct accounts_backend_op *op);
-    enum rc rc;              /* RC_OK, RC_ABSENT, RC_CONFLICT, RC_STORAGE_UNAVAILABLE */
-    const char *cause;       /* static text, of RC_STORAGE_UNAVAILABLE; may be NULL */
-    struct accounts_row row; /* input of put, swap and mark; result of get, remove and next */
-    struct slice fence;      /* swap, mark: the stored refresh token that was read (null: none) */
-    struct buf bytes;        /* backs a result's slices; made and freed by the front */
+    enum rc rc;                /* RC_OK, RC_ABSENT, RC_CONFLICT, RC_STORAGE_UNAVAILABLE */
+    const char *cause;         /* static text, of RC_STORAGE_UNAVAILABLE; may be NULL */
+    struct accounts_row row;   /* input of put, swap and mark; result of get, remove and next */
+    struct slice fence;        /* swap, mark: the stored refresh token that was read (null: none) */
+    struct slice access_fence; /* swap: the stored access token too; null: it is not looked at */
+    struct buf bytes;          /* backs a result's slices; made and freed by the front */
     struct accounts_backend *backend;
     struct work_op work;
     int kind;
@@ -50,7 +51,7 @@ struct accounts_backend_ops {
     /* insert or replace; RC_OK: committed durably */
     void (*put)(struct accounts_backend *backend, struct accounts_backend_op *op);
     /* replaces both tokens and expires_ms, only where the refresh token is still `fence`:
-       RC_CONFLICT otherwise, RC_ABSENT where the row is gone */
+       RC_CONFLICT otherwise, RC_ABSENT where the row is gone; access_fence in the same way */
     void (*swap)(struct accounts_backend *backend, struct accounts_backend_op *op);
     /* the same fence; replaces sync_status and last_sync_error, and synced_ms where it isn't 0 */
     void (*mark)(struct accounts_backend *backend, struct accounts_backend_op *op);
@@ -76,6 +77,12 @@ enum { ACCOUNTS_PROBLEM_BYTES = 256 };
  * own, reads on another. RC_USAGE or RC_IO with a sentence in `problem`. */
 enum rc accounts_sqlite_open(struct loop *loop, const char *path, struct accounts_backend **out,
                              char problem[ACCOUNTS_PROBLEM_BYTES]);
+
+/* The same file for a command, beside the server that owns it or without one: takes no lock and
+ * makes no file. Each waits for the other's transactions. */
+enum rc accounts_sqlite_open_beside(struct loop *loop, const char *path,
+                                    struct accounts_backend **out,
+                                    char problem[ACCOUNTS_PROBLEM_BYTES]);
 
 /* Of the SQLite library that runs ("3.40.1"). */
 const char *accounts_sqlite_library_version(void);

@@ -25,6 +25,7 @@ struct accounts_sqlite {
     struct accounts_sqlite_db write_db; /* the writer's thread's */
     struct accounts_sqlite_db read_db;  /* the reader's thread's */
     char *path;
+    bool is_beside; /* another process owns the file */
     int lock_fd;
     int lanes_open;
     void (*closed)(void *owner);
@@ -241,11 +242,18 @@ static bool open_lanes(struct accounts_sqlite *store, struct loop *loop) {
     return store->reader != NULL;
 }
 
+static enum rc own_file(struct accounts_sqlite *store, char problem[ACCOUNTS_PROBLEM_BYTES]) {
+    enum rc rc = accounts_sqlite_db_make_folder(store->path, problem);
+    if (rc == RC_OK) {
+        rc = lock(store, problem);
+    }
+    return rc == RC_OK ? accounts_sqlite_db_prepare(store->path, problem) : rc;
+}
+
 static enum rc open_store(struct accounts_sqlite *store, struct loop *loop,
                           char problem[ACCOUNTS_PROBLEM_BYTES]) {
-    enum rc rc = accounts_sqlite_db_make_folder(store->path, problem);
-    if (rc != RC_OK || (rc = lock(store, problem)) != RC_OK ||
-        (rc = accounts_sqlite_db_prepare(store->path, problem)) != RC_OK ||
+    enum rc rc = store->is_beside ? RC_OK : own_file(store, problem);
+    if (rc != RC_OK ||
         (rc = accounts_sqlite_db_open(&store->write_db, store->path, true, problem)) != RC_OK) {
         return rc;
     }
@@ -257,9 +265,10 @@ static enum rc open_store(struct accounts_sqlite *store, struct loop *loop,
     return rc;
 }
 
-enum rc accounts_sqlite_open(struct loop *loop, const char *path, struct accounts_backend **out,
-                             char problem[ACCOUNTS_PROBLEM_BYTES]) {
+static enum rc open_as(struct loop *loop, const char *path, bool is_beside,
+                       struct accounts_backend **out, char problem[ACCOUNTS_PROBLEM_BYTES]) {
     struct accounts_sqlite *store = mem_calloc(1, sizeof *store);
+    store->is_beside = is_beside;
     store->backend.ops = &backend_ops;
     store->path = accounts_sqlite_db_path(path);
     store->lock_fd = -1;
@@ -273,6 +282,17 @@ enum rc accounts_sqlite_open(struct loop *loop, const char *path, struct account
         free_store(store);
     }
     return rc;
+}
+
+enum rc accounts_sqlite_open(struct loop *loop, const char *path, struct accounts_backend **out,
+                             char problem[ACCOUNTS_PROBLEM_BYTES]) {
+    return open_as(loop, path, false, out, problem);
+}
+
+enum rc accounts_sqlite_open_beside(struct loop *loop, const char *path,
+                                    struct accounts_backend **out,
+                                    char problem[ACCOUNTS_PROBLEM_BYTES]) {
+    return open_as(loop, path, true, out, problem);
 }
 
 const char *accounts_sqlite_library_version(void) {

@@ -37,7 +37,7 @@ enum column {
     SYNC_STATUS,
     COLUMN_COUNT
 };
-enum { FENCE_PARAMETER = COLUMN_COUNT + 1 };
+enum { FENCE_PARAMETER = COLUMN_COUNT + 1, ACCESS_FENCE_PARAMETER };
 
 /* Ids compare by bytes (BINARY), which is the order of a scan. */
 static const char schema[] =
@@ -68,7 +68,7 @@ static const char *const statement_texts[ACCOUNTS_SQLITE_STATEMENTS] = {
         " sync_status = excluded.sync_status",
     [ACCOUNTS_SQLITE_SWAP] =
         "UPDATE accounts SET access_token = ?3, refresh_token = ?4, expires_at_ms = ?6"
-        " WHERE user_id = ?1 AND refresh_token IS ?10",
+        " WHERE user_id = ?1 AND refresh_token IS ?10 AND (?11 IS NULL OR access_token = ?11)",
     [ACCOUNTS_SQLITE_MARK] = "UPDATE accounts SET last_sync_error = ?5, sync_status = ?9,"
                              " synced_at_ms = CASE ?8 WHEN 0 THEN synced_at_ms ELSE ?8 END"
                              " WHERE user_id = ?1 AND refresh_token IS ?10",
@@ -377,6 +377,9 @@ static int bind_op(sqlite3_stmt *statement, const struct accounts_backend_op *op
     }
     if (code == SQLITE_OK && is_fenced(which)) {
         code = bind_text(statement, FENCE_PARAMETER, op->fence);
+    }
+    if (code == SQLITE_OK && which == ACCOUNTS_SQLITE_SWAP) {
+        code = bind_text(statement, ACCESS_FENCE_PARAMETER, op->access_fence);
     }
     return code;
 }
