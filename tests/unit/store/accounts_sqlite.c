@@ -116,6 +116,15 @@ Test(accounts_sqlite, refuses_what_is_not_its_own_and_says_why) {
     fclose(text);
     assert_refused(file.path, "not a database");
 
+    file = scratch_file(&folder, "without_its_table.db");
+    assert_works(file.path);
+    exec_sql(file.path, "ALTER TABLE accounts RENAME TO others");
+    assert_refused(file.path, "can't be used");
+
+    file = scratch_file(&folder, "locked.db");
+    cr_assert_eq(mkdir(scratch_file(&folder, "locked.db.lock").path, 0700), 0);
+    assert_refused(file.path, "locked.db.lock can't be opened");
+
     assert_refused(folder.path, "can't be opened");
     assert_refused(scratch_file(&folder, "no/such/folder.db").path, "can't be made");
     assert_refused("/dev/null", "regular file");
