@@ -22,6 +22,8 @@ struct reading {
 
 static void check_request(const struct http_request *request, struct slice head) {
     FUZZ_CHECK(fuzz_lies_in(request->method_text, head));
+    FUZZ_CHECK(head.len <= LIMIT_HEAD_BYTES && request->header_count <= LIMIT_HEADERS);
+    FUZZ_CHECK(request->target.len <= LIMIT_TARGET_BYTES);
     for (size_t i = 0; i < request->header_count; i++) {
         FUZZ_CHECK(fuzz_lies_in(request->headers[i].name, head) &&
                    request->headers[i].name.len > 0);

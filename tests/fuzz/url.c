@@ -138,6 +138,7 @@ static void check_ip(const struct address *address) {
     address_write_ip(address, text);
     FUZZ_CHECK(address_parse_ip(slice_str(text), &again));
     FUZZ_CHECK(again.kind == address->kind && again.port == 0);
+    FUZZ_CHECK(address_is_local(&again) == address_is_local(address));
     FUZZ_CHECK(memcmp(again.bytes, address->bytes, sizeof again.bytes) == 0);
     FUZZ_CHECK(address_parse_block(slice_str(text), &block, problem));
     FUZZ_CHECK(address_block_holds(&block, address));
