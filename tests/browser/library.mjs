@@ -24,12 +24,14 @@ import {
   tabTo,
 } from '../kit/browser.mjs';
 
+const SEARCHES_PER_MINUTE = 30;
+
 // Access tokens are refreshed within 60 s of their end: here, every time that one is needed.
 const stage = await openStage({
   SIM_ACCESS_TTL_SECONDS: 30,
   AUDIBLE_RATE_LIMIT_PER_MINUTE: 0,
   LATCHKEY_RATE_LIMIT_PER_MINUTE: 0,
-  LATCHKEY_RATE_LIMIT_SEARCH_PER_MINUTE: 0,
+  LATCHKEY_RATE_LIMIT_SEARCH_PER_MINUTE: SEARCHES_PER_MINUTE,
 });
 const { run, test, stats, fault } = stage;
 const api = `${run.latchkey}/api/v1/user/audible`;
@@ -46,6 +48,13 @@ async function signInConnected(page, name = 'Ines') {
   await signIn(page, name);
   await connect(page);
   await says(count(page), 'The first 24');
+}
+
+/** Closes the open book; the address follows a moment later. */
+async function closeBook(page) {
+  await page.keyboard.press('Escape');
+  await details(page).waitFor({ state: 'hidden' });
+  await page.waitForURL((url) => !url.hash.includes('book='));
 }
 
 async function search(page, text) {
@@ -209,7 +218,7 @@ await test('the catalogue is open before one connects', {}, async (page) => {
   await says(count(page), 'The first 50. Add a word to find fewer.');
   await cards(page).first().click();
   await page.getByRole('link', { name: 'Listen on Audible' }).waitFor();
-  await page.keyboard.press('Escape');
+  await closeBook(page);
   await page.getByRole('link', { name: 'Back', exact: true }).click();
   await page.getByText('Your shelf is still empty').waitFor();
 });
@@ -226,7 +235,7 @@ await test('a book’s address can be kept', { expected: refusal(404, '/details'
   await page.locator('#book-link p').getByText('doesn’t have this audiobook any more').waitFor();
   assert.equal(await details(page).getByRole('button', { name: 'Try again' }).count(), 0);
   await shoot(page, 'library-6-no-such-book', {});
-  await page.keyboard.press('Escape');
+  await closeBook(page);
   await page.goto('/#book=../../oauth&search=');
   await says(count(page), 'The first 24');
   assert.equal(await details(page).isVisible(), false, 'what is no asin is not asked for');
@@ -261,7 +270,7 @@ await test('what is missing is left out', {}, async (page, context) => {
   await details(page).getByText('Not rated yet').waitFor();
   assert.equal(await details(page).getByText('Narrator').count(), 0);
   await shoot(page, 'library-7-bare', {});
-  await page.keyboard.press('Escape');
+  await closeBook(page);
   await context.unrouteAll();
   await answer(context, '/library?*', 200, []);
   await page.reload();
@@ -321,7 +330,7 @@ await test('the provider fails: what can be tried again can be', unavailable('/l
     await details(page).getByText(/out of 5|Not rated/).waitFor(); // what is known is shown
     await retry.click();
     await page.getByRole('link', { name: 'Listen on Audible' }).waitFor();
-    await page.keyboard.press('Escape');
+    await closeBook(page);
   });
 
 await test('a sync that fails says so until one succeeds', unavailable('/library/sync'), async (page) => {
@@ -383,18 +392,33 @@ await test('a sync that finds it out', unavailable('/library/sync'), async (page
   await says(pill(page), 'Needs your attention');
 });
 
-await test('429: how long to wait, and on it goes', { expected: refusal(429, '/search|/sync|/library') },
+/** Searches in this page's name until Latchkey has had enough. */
+async function searchTooOften(page) {
+  const token = await page.evaluate(() => JSON.parse(sessionStorage.getItem('marlow-session')).token);
+  const headers = { Authorization: `Bearer ${token}` };
+  for (let i = 0; i <= SEARCHES_PER_MINUTE; i++) {
+    const { status } = await fetch(`${api}/search?q=harbour`, { headers });
+    if (status === 429) {
+      return;
+    }
+  }
+  assert.fail('there is no limit');
+}
+
+await test('429: how long to wait, and on it goes', { expected: refusal(429, '/search|/sync') },
   async (page, context) => {
-    await signInConnected(page);
-    await answer(context, '/search?*', 429, 'rate_limit_exceeded', { 'Retry-After': '2' });
-    await search(page, 'café');
+    await signInConnected(page, 'Omar');
     const below = page.locator('#shelf-below');
-    await below.getByText('You can go on in 2 seconds.').waitFor();
-    await says(said(page), 'That was a lot in a short time. You can go on in 2 seconds.');
-    await button(page, /^Try again in \d s$/).waitFor();
+    const soon = { timeout: 1000 };
+    await eventually(async () => {
+      await searchTooOften(page); // on a slow machine one more is allowed before the page asks
+      await search(page, 'café');
+      await below.getByText(/^That was a lot in a short time. You can go on in \d s/).waitFor(soon);
+      await button(page, /^Try again in \d s$/).waitFor(soon);
+    });
+    assert.match(await said(page).innerText(), /^That was a lot in a short time/);
     await isLegible(page);
     await shoot(page, 'library-12-wait');
-    await context.unrouteAll();
     await below.getByRole('button', { name: 'Try again', exact: true }).click();
     await count(page).filter({ hasText: 'found' }).waitFor();
 
@@ -459,8 +483,7 @@ await test('with the keyboard alone', {}, async (page) => {
   await pressEnterOn(page, title);
   await details(page).getByRole('heading', { name: title }).waitFor();
   await tabTo(page, 'Listen on Audible');
-  await page.keyboard.press('Escape');
-  await details(page).waitFor({ state: 'hidden' });
+  await closeBook(page);
   const focused = () => page.evaluate(() => document.activeElement.textContent);
   await eventually(async () => assert.ok((await focused()).includes(title), 'back where one was'));
   await button(page, 'Show more').focus();
