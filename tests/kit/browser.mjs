@@ -233,6 +233,12 @@ export async function fits(page) {
 /** Every text stands out from what is behind it (WCAG 1.4.3: 4.5 to 1, large 3 to 1). */
 export async function isLegible(page) {
   const problems = await page.evaluate(() => {
+    // A colour on its way to another is no one's choice.
+    for (const animation of document.getAnimations()) {
+      if (animation.effect.getComputedTiming().endTime < Infinity) {
+        animation.finish();
+      }
+    }
     const parse = (colour) => colour.match(/[\d.]+/g).map(Number);
     const light = ([r, g, b]) => {
       const [x, y, z] = [r, g, b].map((c) => {
