@@ -81,7 +81,10 @@ static void write_example(struct jsonw *w, const char *detail) {
     char slug[SLUG_BYTES];
     size_t n = 0;
     for (; detail[n] != '\0' && n < sizeof slug - 1; n++) {
-        slug[n] = detail[n] == ' ' ? '_' : detail[n];
+        slug[n] = detail[n];
+        if (slug[n] == ' ') {
+            slug[n] = '_';
+        }
     }
     slug[n] = '\0';
     open_object(w, slug);
