@@ -254,7 +254,7 @@ Test(commands, wrong_usage_is_2_and_says_what_there_is) {
     settings_init(&settings);
     EXPECT(&settings, 2, NULL, "\"srve\" is no command; known are serve, check", "srve");
     EXPECT(&settings, 2, NULL, "known are serve", "");
-    EXPECT(&settings, 2, NULL, "known are serve", "rekey");
+    EXPECT(&settings, 2, NULL, "known are serve", "reboot");
     EXPECT(&settings, 2, NULL, "--port", "--port", "80");
     EXPECT(&settings, 2, NULL, "an argument too many", "serve", "now");
     EXPECT(&settings, 2, NULL, "an argument too many", "keygen", "-x");
