@@ -74,6 +74,7 @@ enum {
     LIMIT_RATE_KEYS = 262144, /* users and addresses that a limit is kept for */
     LIMIT_BEARER_CACHE = 65536,
     LIMIT_ACCOUNT_CACHE = 131072,
+    LIMIT_STORE_WATCH_MS = 1000, /* until a command's write beside the server is noticed */
 
     LIMIT_LOG_BUFFER_BYTES = 4 * 1024 * 1024,
     LIMIT_LOG_LINE_BYTES = 16 * 1024,

@@ -5,6 +5,7 @@
 
 #include "base/mem.h"
 #include "store/accounts_cache.h"
+#include "store/accounts_watch.h"
 
 enum {
     TEXTS_BYTES_MAX = 3 * 256, /* user id, the provider's user id, last_sync_error */
@@ -23,6 +24,7 @@ struct accounts {
     struct accounts_opts opts;
     struct accounts_keyring *ring; /* of the next operations */
     struct accounts_cache *cache;  /* NULL: none */
+    struct accounts_watch watch;   /* of the cache */
     size_t open;                   /* operations */
     void (*closed)(void *owner);
     void *closed_owner;
@@ -55,7 +57,12 @@ struct accounts *accounts_new(const struct accounts_opts *opts) {
     struct accounts *accounts = mem_calloc(1, sizeof *accounts);
     accounts->opts = *opts;
     accounts->ring = ring_new(opts->keys, NULL);
-    accounts->cache = opts->cache_max > 0 ? accounts_cache_new(opts->cache_max) : NULL;
+    if (opts->cache_max > 0) {
+        accounts->cache = accounts_cache_new(opts->cache_max);
+        accounts->watch = (struct accounts_watch){
+            .loop = opts->loop, .backend = opts->backend, .cache = accounts->cache};
+        accounts_watch_start(&accounts->watch);
+    }
     return accounts;
 }
 
@@ -71,11 +78,23 @@ static void on_closed(void *owner) {
     }
 }
 
+static void close_backend(struct accounts *accounts) {
+    accounts->opts.backend->ops->close(accounts->opts.backend, on_closed, accounts);
+}
+
+static void on_watch_closed(struct accounts_watch *watch) {
+    close_backend(LIST_ENTRY(watch, struct accounts, watch));
+}
+
 void accounts_close(struct accounts *accounts, void (*closed)(void *owner), void *owner) {
     assert(accounts->open == 0);
     accounts->closed = closed;
     accounts->closed_owner = owner;
-    accounts->opts.backend->ops->close(accounts->opts.backend, on_closed, accounts);
+    if (accounts->cache != NULL) {
+        accounts_watch_close(&accounts->watch, on_watch_closed);
+    } else {
+        close_backend(accounts);
+    }
 }
 
 /* -- what every operation does first and last -- */

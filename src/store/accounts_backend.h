@@ -60,6 +60,8 @@ struct accounts_backend_ops {
     /* the first row with a user_id above op->row.user_id (byte order), RC_ABSENT at the end: a scan
        that can be resumed */
     void (*next)(struct accounts_backend *backend, struct accounts_backend_op *op);
+    /* RC_OK: no one else has written since it was asked last; RC_CONFLICT: perhaps */
+    void (*version)(struct accounts_backend *backend, struct accounts_backend_op *op);
     /* reads and writes something that nobody sees */
     void (*ping)(struct accounts_backend *backend, struct accounts_backend_op *op);
     /* No operation is open; frees the backend, then `closed` on a later turn. */

@@ -171,6 +171,17 @@ static size_t generation_of(uint64_t hash) {
     return (size_t)(hash >> 32) % GENERATIONS;
 }
 
+void accounts_cache_clear(struct accounts_cache *cache) {
+    for (uint32_t number = cache->entries.fresh; number > 0; number--) {
+        if (entry_at(cache, number)->text != NULL) {
+            drop(cache, number);
+        }
+    }
+    for (size_t i = 0; i < GENERATIONS; i++) {
+        cache->generations[i].number++;
+    }
+}
+
 uint32_t accounts_cache_read_start(const struct accounts_cache *cache, struct slice user_id) {
     return cache->generations[generation_of(keyhash_of(&cache->user_hash, user_id))].number;
 }

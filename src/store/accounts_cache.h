@@ -23,6 +23,9 @@ void accounts_cache_free(struct accounts_cache *cache);
 bool accounts_cache_get(struct accounts_cache *cache, struct slice user_id,
                         struct account_view *out);
 
+/* Forgets all, and what reads that are under way bring. */
+void accounts_cache_clear(struct accounts_cache *cache);
+
 /* Around a read: what start returned is given to end, with what was read (NULL: it failed). */
 uint32_t accounts_cache_read_start(const struct accounts_cache *cache, struct slice user_id);
 void accounts_cache_read_end(struct accounts_cache *cache, struct slice user_id, uint32_t started,

@@ -158,6 +158,10 @@ static void ping(struct accounts_backend *backend, struct accounts_backend_op *o
     submit(from_backend(backend)->writer, op, ACCOUNTS_SQLITE_PING);
 }
 
+static void version(struct accounts_backend *backend, struct accounts_backend_op *op) {
+    submit(from_backend(backend)->writer, op, ACCOUNTS_SQLITE_VERSION);
+}
+
 /* No lane is left. The writer closes last, which moves the log into the file. */
 static void free_store(struct accounts_sqlite *store) {
     accounts_sqlite_db_close(&store->read_db);
@@ -199,6 +203,7 @@ static const struct accounts_backend_ops backend_ops = {
     .mark = mark,
     .remove = remove_row,
     .next = next,
+    .version = version,
     .ping = ping,
     .close = close_backend,
 };

@@ -74,6 +74,8 @@ static const char *const statement_texts[ACCOUNTS_SQLITE_STATEMENTS] = {
                              " WHERE user_id = ?1 AND refresh_token IS ?10",
     [ACCOUNTS_SQLITE_REMOVE] = "DELETE FROM accounts WHERE user_id = ?1 RETURNING " COLUMNS,
     [ACCOUNTS_SQLITE_PING] = "UPDATE pulse SET beats = beats + 1",
+    /* changes with every commit of another connection, and by none of this one */
+    [ACCOUNTS_SQLITE_VERSION] = "PRAGMA data_version",
 };
 
 /* For every connection. What a deleted token leaves behind is overwritten (secure_delete). */
@@ -367,7 +369,7 @@ static bool is_fenced(enum accounts_sqlite_statement which) {
 static int bind_op(sqlite3_stmt *statement, const struct accounts_backend_op *op,
                    enum accounts_sqlite_statement which) {
     int code = SQLITE_OK;
-    if (which != ACCOUNTS_SQLITE_PING) {
+    if (which != ACCOUNTS_SQLITE_PING && which != ACCOUNTS_SQLITE_VERSION) {
         /* copied: it may lie in op->bytes, where the result goes */
         code = sqlite3_bind_text64(statement, USER_ID + 1, op->row.user_id.at, op->row.user_id.len,
                                    SQLITE_TRANSIENT, SQLITE_UTF8);
@@ -447,6 +449,15 @@ static int tell_conflict(struct accounts_sqlite_db *db, struct accounts_backend_
     return code == SQLITE_ROW ? SQLITE_DONE : code;
 }
 
+/* A connection that was opened again knows nothing of the time before. */
+static int look_at_version(struct accounts_sqlite_db *db, struct accounts_backend_op *op,
+                           sqlite3_stmt *statement) {
+    int64_t version = sqlite3_column_int64(statement, 0);
+    op->rc = version == db->version ? RC_OK : RC_CONFLICT;
+    db->version = version;
+    return sqlite3_step(statement);
+}
+
 /* SQLITE_DONE, or what went wrong. */
 static int step(struct accounts_sqlite_db *db, struct accounts_backend_op *op,
                 enum accounts_sqlite_statement which) {
@@ -455,6 +466,9 @@ static int step(struct accounts_sqlite_db *db, struct accounts_backend_op *op,
                  which == ACCOUNTS_SQLITE_REMOVE;
     op->rc = reads ? RC_ABSENT : RC_OK;
     int code = sqlite3_step(statement);
+    if (which == ACCOUNTS_SQLITE_VERSION) {
+        return code == SQLITE_ROW ? look_at_version(db, op, statement) : code;
+    }
     if (code == SQLITE_ROW) {
         if (!read_row(statement, op)) {
             return SQLITE_TOOBIG;

@@ -23,6 +23,7 @@ enum accounts_sqlite_statement {
     ACCOUNTS_SQLITE_MARK,
     ACCOUNTS_SQLITE_REMOVE,
     ACCOUNTS_SQLITE_PING,
+    ACCOUNTS_SQLITE_VERSION,
     ACCOUNTS_SQLITE_STATEMENTS
 };
 
@@ -31,6 +32,7 @@ struct accounts_sqlite_db {
     bool writes;
     bool broken;       /* opened again before the next use */
     const char *cause; /* of the last failure: static text */
+    int64_t version;   /* that was seen last; 0: none */
     sqlite3 *sqlite;
     sqlite3_stmt *statements[ACCOUNTS_SQLITE_STATEMENTS];
 };
