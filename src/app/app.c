@@ -13,6 +13,7 @@
 #include "api/api.h"
 #include "app/docs_files.h"
 #include "app/process.h"
+#include "app/provider_parts.h"
 #include "app/reload.h"
 #include "auth/bearer.h"
 #include "base/limits.h"
@@ -264,19 +265,8 @@ static bool close_work(struct app *app) {
 }
 
 static enum rc build_upstream(struct app *app) {
-    const struct config *config = app->config;
-    const char *problem = NULL;
-    const struct upstream_opts opts = {
-        .connect_timeout_ms = config->upstream_connect_timeout_ms,
-        .timeout_ms = config->upstream_timeout_ms,
-        .connections_max = (size_t)config->upstream_connections_max,
-        .keepalive_max = (size_t)config->upstream_keepalive_max,
-        .queue_max = LIMIT_UPSTREAM_QUEUE,
-        .proxy = config->upstream_proxy.at,
-        .ca_file = config->upstream_ca_file.at,
-        .user_agent = "latchkey/" LATCHKEY_VERSION,
-    };
-    app->upstream = upstream_new(&app->loop, &opts, &problem);
+    const char *problem;
+    app->upstream = provider_parts_upstream(&app->loop, app->config, &problem);
     if (app->upstream == NULL) {
         return fail(app, RC_IO, "calls to the provider: %s", problem);
     }
@@ -457,31 +447,12 @@ static bool serves_metrics(const struct config *config) {
 }
 
 static void fill_provider(struct app *app) {
-    const struct config *config = app->config;
-    app->provider = (struct provider){
-        .auth_url = config->auth_url,
-        .api_base_url = config->api_base_url,
-        .revoke_url = config->revoke_url,
-        .issuer = config->issuer,
-        .client_id = config->client_id,
-        .client_secret = secret_slice(&config->client_secret),
-        .redirect_uri = config->redirect_uri,
-        .allowed_redirect_uris = config->allowed_redirect_uris.at,
-        .allowed_redirect_uri_count = config->allowed_redirect_uris.count,
-        .names = &provider_audible,
-        .loop = &app->loop,
-        .upstream = app->upstream,
-        .work = app->work,
-        .metrics = &app->metrics,
-        .log = app->log,
-        .retry = retry_usual,
-    };
-    app->provider.retry.retries_max = (unsigned)config->provider_retries;
-    provider_set_breakers(&app->provider, &(const struct breaker_opts){
-                                              .failures_max = (unsigned)config->breaker_failures,
-                                              .pause_first_ms = config->breaker_pause_ms,
-                                              .pause_max_ms = config->breaker_pause_max_ms,
-                                          });
+    provider_parts_fill(&app->provider, app->config);
+    app->provider.loop = &app->loop;
+    app->provider.upstream = app->upstream;
+    app->provider.work = app->work;
+    app->provider.metrics = &app->metrics;
+    app->provider.log = app->log;
 }
 
 static enum rc build_api(struct app *app) {

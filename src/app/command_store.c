@@ -42,7 +42,9 @@ bool command_store_open(struct command_store *store, const struct config *config
 }
 
 void command_store_close(struct command_store *store) {
-    store->backend->ops->close(store->backend, NULL, NULL);
+    if (store->backend != NULL) {
+        store->backend->ops->close(store->backend, NULL, NULL);
+    }
     if (store->work != NULL) {
         work_close(store->work, NULL, NULL);
     }

@@ -17,7 +17,7 @@ struct command_store {
     struct loop loop;
     struct log *log;
     struct work *work;
-    struct accounts_backend *backend;
+    struct accounts_backend *backend; /* NULL: someone else has taken it over */
 };
 
 /* False: said on stderr why ("latchkey <command>: …"), and nothing is open. */

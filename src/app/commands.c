@@ -7,10 +7,13 @@
 #include <uv.h>
 
 #include "app/app.h"
+#include "app/command_backup.h"
 #include "app/command_healthcheck.h"
 #include "app/command_line.h"
 #include "app/command_rekey.h"
+#include "app/command_stats.h"
 #include "app/command_token.h"
+#include "app/command_unlink.h"
 #include "app/config.h"
 #include "app/config_text.h"
 #include "base/buf.h"
@@ -41,6 +44,11 @@ static const struct {
     {"rekey", "", command_rekey_run,
      "seals every stored token under the first key of AUDIBLE_TOKEN_ENCRYPTION_KEY, beside a "
      "running server; can be stopped and run again"},
+    {"stats", "", command_stats_run, "counts accounts by status, and tokens by their key"},
+    {"unlink", "--sub ID", command_unlink_run,
+     "deletes a user's account, and revokes its token at the provider"},
+    {"backup", "FILE", command_backup_run,
+     "copies the accounts' SQLite file, beside a running server"},
     {"healthcheck", "", command_healthcheck_run,
      "asks the server at LATCHKEY_LISTEN how it is, for a container"},
 };
