@@ -167,7 +167,7 @@ await tally.test('authorize, code, callback, connected, disconnect', async () =>
   assert.equal(body.scope, 'library profile');
   assert.equal(await isConnected(user), true);
 
-  // The provider is told in the background, after the answer; with the refresh token goes the grant.
+  // The provider is told in the background, after the answer; with the token goes the grant.
   const told = once(provider.revoked, 'revocation', { signal: AbortSignal.timeout(WAIT_MS) });
   const gone = await latchkey.call(user, 'POST', '/disconnect');
   assert.deepEqual([gone.status, gone.body], [200, { status: 'disconnected' }]);

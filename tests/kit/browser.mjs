@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// What the browser tests share: both programs as `make run` starts them, pages that complain, and what
-// a person does and sees there. See tests/run for the environment.
+// What the browser tests share: both programs as `make run` starts them, pages that complain, and
+// what a person does and sees there. See tests/run for the environment.
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -79,9 +79,9 @@ export async function openStage(settings = {}) {
   }
 
   /**
-   * One test in a browser profile of its own. Whatever a page complains about (a script's error, a
-   * violated Content-Security-Policy, an answer of 400 or more) fails it, unless `expected` matches,
-   * and so does a request to anywhere but the two programs.
+   * One test in a browser profile of its own. Whatever a page complains about (a script's error,
+   * a violated Content-Security-Policy, an answer of 400 or more) fails it, unless `expected`
+   * matches, and so does a request to anywhere but the two programs.
    */
   async function test(name, { expected, ...options }, body) {
     const context = await browser.newContext({
@@ -169,7 +169,7 @@ export async function says(locator, text) {
   assert.equal((await locator.innerText()).trim(), text);
 }
 
-/** Waits until `check` no longer fails; it is what the last try failed with, if it goes on too long. */
+/** Waits until `check` no longer fails; after too long it fails as the last try did. */
 export async function eventually(check) {
   const end = Date.now() + WAIT_MS;
   for (;;) {
@@ -260,7 +260,8 @@ export async function isLegible(page) {
     const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
     while (walker.nextNode()) {
       const element = walker.currentNode.parentElement;
-      if (!walker.currentNode.data.trim() || !element.checkVisibility() || element.closest('noscript')) {
+      const isSeen = element.checkVisibility() && !element.closest('noscript');
+      if (!walker.currentNode.data.trim() || !isSeen) {
         continue;
       }
       const style = getComputedStyle(element);

@@ -70,13 +70,14 @@ function fact(name, value) {
 }
 
 function draw(book) {
+  const isOwned = book.is_owned || shelf.isOwned(book.asin);
   const rating = book.rating === null ? 'Not rated yet' : format.rating(book.rating);
   at('book-title').textContent = book.title || 'Untitled';
   fill(at('book-cover'), cover(book, 'eager'));
   fill(
     at('book-body'),
     make('p', { class: 'book-by' }, book.author ? `by ${book.author}` : 'Author not named'),
-    shelf.isOwned(book.asin) || book.is_owned ? make('p', { class: 'badge' }, 'On your shelf') : null,
+    isOwned ? make('p', { class: 'badge' }, 'On your shelf') : null,
     make(
       'dl',
       { class: 'book-facts' },

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-import { make } from './dom.js';
+import { fill, make } from './dom.js';
 
-/** Covers come from here; what is elsewhere is not asked for (nor would the page's policy allow it). */
+/** Covers come from here; what is elsewhere isn't asked for (the page's policy forbids it). */
 function isHere(url) {
   try {
     return new URL(url).origin === location.origin;
@@ -10,10 +10,10 @@ function isHere(url) {
   }
 }
 
-/** A book's cover; without one, its title on plain cloth. The title stands beside it in any case. */
+/** A book's cover; without one, its title on plain cloth. Its title stands beside it anyway. */
 export function cover(book, loading = 'lazy') {
   const frame = make('span', { class: 'cover', 'aria-hidden': 'true' });
-  const cloth = () => frame.replaceChildren(make('span', { class: 'cloth' }, book.title || 'Untitled'));
+  const cloth = () => fill(frame, make('span', { class: 'cloth' }, book.title || 'Untitled'));
   if (!isHere(book.image)) {
     cloth();
     return frame;

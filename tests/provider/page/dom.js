@@ -41,8 +41,8 @@ export function hold(button, seconds) {
 }
 
 /**
- * Runs `work` when the button is pressed, once at a time. What it throws goes to `failed`; where that
- * says when to come back (`retryAfterS`), the button waits so long.
+ * Runs `work` when the button is pressed, once at a time. What it throws goes to `failed`; where
+ * that says when to come back (`retryAfterS`), the button waits so long.
  */
 export function onPress(button, work, failed) {
   button.addEventListener('click', async () => {

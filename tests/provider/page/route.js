@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Where one is, in the address after the #: so that Back, reload and a bookmark do what they should.
+// Where one is, in the address after the #: so that Back, reload and a bookmark do what they
+// should.
 
 const isAsin = (text) => /^[A-Za-z0-9]{1,32}$/.test(text ?? '');
 

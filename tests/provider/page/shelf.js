@@ -19,7 +19,7 @@ let shown = null; // what is on show: {search} with null for the shelf
 let turn = 0; // of the newest wish: answers to older ones are late
 let page; // what main.js gave
 
-/** `failed(error)` takes what only the whole page can deal with; `count()` knows how many there are. */
+/** `failed` takes what only the whole page can deal with; `count` knows the library's size. */
 export function setUp(hooks) {
   page = hooks;
   onPress(at('more'), showMore, failed);
@@ -68,7 +68,8 @@ function card(book) {
 
 function skeleton() {
   const line = (kind) => make('span', { class: `bone ${kind}` });
-  return make('li', { class: 'skeleton', 'aria-hidden': 'true' }, line('cover'), line(''), line('short'));
+  const lines = [line('cover'), line(''), line('short')];
+  return make('li', { class: 'skeleton', 'aria-hidden': 'true' }, ...lines);
 }
 
 function head(title, count) {

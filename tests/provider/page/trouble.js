@@ -17,7 +17,7 @@ export function say(text) {
   place.textContent = text;
 }
 
-/** What only the whole page can deal with: the session is over, the plan or the account has gone. */
+/** What only the whole page can deal with: the session, the plan or the account has gone. */
 export const changesEverything = (error) =>
   error.status === 401 ||
   error.status === 403 ||
@@ -32,7 +32,7 @@ export function isRefusal(error) {
   return true;
 }
 
-/** In place of what could not be had: a sentence, and a button for another try when that makes sense. */
+/** In place of what could not be had: a sentence, and a button for another try. */
 export function trouble(error, retry, failed) {
   const text = explain(error);
   say(text);

@@ -84,8 +84,8 @@ const syncErrors = {
     reconnect: false,
     title: 'The last sync didn’t finish',
     text:
-      'Sample Audiobooks wasn’t answering. Nothing is lost, and you’re still connected: sync again ' +
-      'in a few minutes.',
+      'Sample Audiobooks wasn’t answering. Nothing is lost, and you’re still connected: sync ' +
+      'again in a few minutes.',
   },
 };
 const unknownSyncError = {
