@@ -3,6 +3,8 @@
  * same as in plain, what is refused, and what becomes of handshakes that go nowhere. */
 #include <criterion/criterion.h>
 #include <mbedtls/ssl.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,6 +12,7 @@
 
 #include "base/buf.h"
 #include "base/limits.h"
+#include "crypto/fernet.h"
 #include "io/tls.h"
 #include "kit/certificate.h"
 #include "kit/client.h"
@@ -672,6 +675,64 @@ Test(tls, a_client_that_wants_to_renegotiate_is_refused) {
     cr_assert(says(client, "no renegotiation"), "%s", client->out.text);
     program_free(client);
     check_alive(&rig, "a renegotiation");
+    stop(&rig);
+}
+
+/* PSA's key store is one a process: TLS 1.3 uses it on the loop, Fernet on other threads. */
+static void *seal_on(void *owner) {
+    const atomic_bool *is_over = owner;
+    char problem[FERNET_PROBLEM_BYTES];
+    struct fernet_keys *keys;
+    long *count = calloc(1, sizeof *count);
+    enum rc rc =
+        fernet_keys_parse(SLICE("cw_0x689RpI-jtRR7oE8h_eQsKImvJapLeSbXpwF4e4="), &keys, problem);
+    while (rc == RC_OK && !*is_over) {
+        struct buf token;
+        struct buf plain;
+        size_t position;
+        buf_init(&token, 4096);
+        buf_init(&plain, 4096);
+        rc = fernet_seal(keys, SLICE("a token of the provider"), 1, NULL, &token);
+        if (rc == RC_OK) {
+            rc = fernet_open(keys, buf_slice(&token), 0, 0, &plain, &position);
+        }
+        *count += rc == RC_OK && slice_eq(buf_slice(&plain), SLICE("a token of the provider"));
+        buf_fini(&token);
+        buf_fini(&plain);
+    }
+    fernet_keys_free(keys);
+    *count = rc == RC_OK ? *count : -1;
+    return count;
+}
+
+Test(tls, handshakes_beside_sealing_threads) {
+    enum { SEALERS = 2 };
+    struct rig rig;
+    pthread_t sealers[SEALERS];
+    atomic_bool is_over = false;
+    char script[256];
+    start(&rig);
+    for (int i = 0; i < SEALERS; i++) {
+        cr_assert_eq(pthread_create(&sealers[i], NULL, seal_on, &is_over), 0);
+    }
+    snprintf(script, sizeof script,
+             "exec timeout 20 openssl s_time -connect 127.0.0.1:%d -new -time 2 -www /ok 2>&1 "
+             "</dev/null",
+             rig.port);
+    const char *const argv[] = {"/bin/sh", "-c", script, NULL};
+    const char *const env[] = {"PATH=/usr/bin:/bin", NULL};
+    struct program *client = program_run(argv, env);
+    is_over = true;
+    for (int i = 0; i < SEALERS; i++) {
+        void *count;
+        cr_assert_eq(pthread_join(sealers[i], &count), 0);
+        cr_assert_gt(*(long *)count, 10, "sealing or opening failed");
+        free(count);
+    }
+    cr_assert_eq(client->code, 0, "%s", client->out.text);
+    cr_assert_gt(httpd_metric(rig.httpd, METRIC_TLS_OK), 3);
+    cr_assert_eq(httpd_metric(rig.httpd, METRIC_TLS_FAILED), 0);
+    program_free(client);
     stop(&rig);
 }
 
