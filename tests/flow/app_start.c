@@ -25,7 +25,8 @@ struct start {
 static void start_init(struct start *start) {
     char store[256];
     char *env[] = {(char[]){"SECRET_KEY=c0ffee5ab1e5f00dba11ad0123456789"},
-                   (char[]){"LATCHKEY_LISTEN=127.0.0.1:0,[::1]:0"}, store, NULL};
+                   (char[]){"LATCHKEY_LISTEN=127.0.0.1:0,[::1]:0"},
+                   (char[]){"LATCHKEY_JWKS_URL=http://127.0.0.1:1/keys"}, store, NULL};
     *start = (struct start){.folder = scratch_new()};
     snprintf(store, sizeof store, "LATCHKEY_ACCOUNT_STORE=sqlite:%s/data/latchkey.db",
              start->folder.path);

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "base/mem.h"
+#include "kit/faults.h"
 #include "kit/keys_rig.h"
 
 static const struct key_host_key both[] = {
@@ -328,7 +329,45 @@ Test(jwks_source, closes_at_any_time) {
         if (late) {
             jwks_source_cancel(&storm.waits[0]);
         }
+        int64_t started_ns = clock_ns();
         keys_rig_end(rig);
+        cr_assert_lt(clock_ns() - started_ns, INT64_C(4000000000), "it waited for the answer");
         cr_assert_eq(storm.total, 1);
     }
+}
+
+/* The n-th call to libcurl or libuv fails while a fetch is under way: the fetch ends, well or not,
+ * whoever waits is told, and the next one is fine. */
+static void fail_each(enum faults_family family, int least) {
+    struct jwks_source_times times = keys_rig_times;
+    struct keys_rig *rig = keys_rig_new();
+    const char *met;
+    int n = 0;
+    times.timeout_ms = 500;
+    times.asked_ms = 0;
+    key_host_publish(rig->host, both);
+    keys_rig_open(rig, &times);
+    keys_rig_run_fetches(rig, 1);
+    do {
+        faults_arm(family, ++n);
+        wait_for_keys(rig, 0, 5000);
+        run_told(rig, storm.total + 1);
+        met = faults_met(family);
+        faults_arm(family, 0);
+        int64_t good = metrics_get(&rig->metrics, METRIC_JWKS_FETCHES_OK);
+        wait_for_keys(rig, 0, 5000);
+        run_told(rig, storm.total + 1);
+        cr_assert_eq(metrics_get(&rig->metrics, METRIC_JWKS_FETCHES_OK), good + 1, "call %d, %s", n,
+                     met);
+    } while (met != NULL);
+    cr_assert_gt(n, least, "only %d", n);
+    keys_rig_end(rig);
+}
+
+Test(jwks_source, each_call_to_libcurl_fails_in_turn, .timeout = 120) {
+    fail_each(FAULTS_CURL, 20);
+}
+
+Test(jwks_source, each_call_to_libuv_fails_in_turn, .timeout = 120) {
+    fail_each(FAULTS_UV, 2);
 }
