@@ -1,13 +1,11 @@
 // SPDX-License-Identifier: MIT
 #include "app/app.h"
 
-#include <errno.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "api/api.h"
@@ -15,6 +13,7 @@
 #include "app/process.h"
 #include "app/provider_parts.h"
 #include "app/reload.h"
+#include "app/stores.h"
 #include "auth/bearer.h"
 #include "base/limits.h"
 #include "base/log.h"
@@ -27,8 +26,6 @@
 #include "io/upstream.h"
 #include "io/work.h"
 #include "provider/provider.h"
-#include "store/accounts.h"
-#include "store/states.h"
 
 enum {
     PROBLEM_BYTES = 512,
@@ -51,8 +48,7 @@ struct app {
     struct work *work;
     struct upstream *upstream;
     struct provider provider;
-    struct states *states;
-    struct accounts *accounts;
+    struct stores stores;
     struct work_lane *signatures; /* NULL without LATCHKEY_JWKS_URL, as the next */
     struct jwks_source *keys;
     struct bearer *bearer;
@@ -282,63 +278,20 @@ static bool close_upstream(struct app *app) {
     return false;
 }
 
-static enum rc build_states(struct app *app) {
-    struct states_backend *backend =
-        states_mem_new(&app->loop, (size_t)app->config->states_max, &app->metrics);
-    if (backend == NULL) {
-        return fail(app, RC_IO, "there is no memory for LATCHKEY_STATE_MAX states");
-    }
-    app->states = states_new(&app->loop, backend, &app->metrics);
-    return RC_OK;
+/* A failed one is closed as well: it may have opened half. */
+static enum rc build_stores(struct app *app) {
+    char problem[STORES_PROBLEM_BYTES];
+    app->stores.config = app->config;
+    app->stores.loop = &app->loop;
+    app->stores.work = app->work;
+    app->stores.log = app->log;
+    app->stores.metrics = &app->metrics;
+    enum rc rc = stores_open(&app->stores, problem);
+    return rc == RC_OK ? RC_OK : fail(app, rc, "%s", problem);
 }
 
-static bool close_states(struct app *app) {
-    states_close(app->states);
-    return true;
-}
-
-/* The folder of the database, one level of it: a first start should just work. */
-static enum rc make_folder(struct app *app, const char *path) {
-    const char *slash = strrchr(path, '/');
-    if (slash == NULL || slash == path) {
-        return RC_OK;
-    }
-    char *folder = mem_strdup(slice_make(path, (size_t)(slash - path)));
-    enum rc rc = RC_OK;
-    if (mkdir(folder, 0700) != 0 && errno != EEXIST) {
-        rc = fail(app, RC_IO, "the folder %s of LATCHKEY_ACCOUNT_STORE can't be made: %s", folder,
-                  strerror(errno));
-    }
-    mem_free(folder);
-    return rc;
-}
-
-static enum rc build_accounts(struct app *app) {
-    const char *path = config_sqlite_path(app->config);
-    struct accounts_backend *backend = NULL;
-    char problem[ACCOUNTS_PROBLEM_BYTES];
-    enum rc rc = make_folder(app, path);
-    if (rc != RC_OK) {
-        return rc;
-    }
-    rc = accounts_sqlite_open(&app->loop, path, &backend, problem);
-    if (rc != RC_OK) {
-        return fail(app, rc, "LATCHKEY_ACCOUNT_STORE: %s", problem);
-    }
-    app->accounts = accounts_new(&(const struct accounts_opts){
-        .loop = &app->loop,
-        .work = app->work,
-        .backend = backend,
-        .keys = app->config->encryption_keys,
-        .log = app->log,
-        .metrics = &app->metrics,
-        .cache_max = LIMIT_ACCOUNT_CACHE,
-    });
-    return RC_OK;
-}
-
-static bool close_accounts(struct app *app) {
-    accounts_close(app->accounts, close_next, app);
+static bool close_stores(struct app *app) {
+    stores_close(&app->stores, close_next, app);
     return false;
 }
 
@@ -466,8 +419,8 @@ static enum rc build_api(struct app *app) {
         .bearer = app->bearer,
         .has_published_keys = has_published_keys(app),
         .provider = &app->provider,
-        .states = app->states,
-        .accounts = app->accounts,
+        .states = app->stores.states,
+        .accounts = app->stores.accounts,
         .prefix = config->api_prefix,
         .serves_metrics = serves_metrics(config),
         .docs = app->has_docs ? &app->docs : NULL,
@@ -565,7 +518,7 @@ static enum rc build_reload(struct app *app) {
     app->reload = (struct reload){
         .env = app->hooks.env,
         .log = app->log,
-        .accounts = app->accounts,
+        .accounts = app->stores.accounts,
         .bearer = app->bearer,
         .provider = &app->provider,
         .server = app->server,
@@ -641,8 +594,8 @@ static const struct {
     {"random", build_random, close_random},
     {"work", build_work, close_work},
     {"upstream", build_upstream, close_upstream},
-    {"states", build_states, close_states},
-    {"accounts", build_accounts, close_accounts},
+    {"stores", NULL, close_stores}, /* as the signals */
+    {"stores", build_stores, NULL},
     {"signatures", build_signatures, close_signatures},
     {"keys", build_keys, close_keys},
     {"bearer", build_bearer, close_bearer},
