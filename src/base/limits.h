@@ -74,6 +74,8 @@ enum {
     LIMIT_RATE_KEYS = 262144, /* users and addresses that a limit is kept for */
     LIMIT_BEARER_CACHE = 65536,
     LIMIT_ACCOUNT_CACHE = 131072,
+    LIMIT_USER_CACHE = 65536,    /* users whose tier and activity are known */
+    LIMIT_USER_LOOKUPS = 1024,   /* questions about users that are open at a time */
     LIMIT_STORE_WATCH_MS = 1000, /* until a command's write beside the server is noticed */
 
     LIMIT_LOG_BUFFER_BYTES = 4 * 1024 * 1024,
