@@ -65,7 +65,7 @@ static void take_batch(struct rig *rig, struct states *states, size_t first) {
 
 static void bench_states(struct rig *rig, size_t pending) {
     struct states *states = states_new(
-        &rig->loop, states_mem_new(&rig->loop, STATES_MAX, &rig->metrics), &rig->metrics);
+        &rig->loop, states_mem_new(&rig->loop, STATES_MAX, &rig->metrics), NULL, &rig->metrics);
     size_t next = 0;
     double put_ns = 0;
     double take_ns = 0;

@@ -91,5 +91,6 @@ void ep_readyz(struct call *call) {
     flow->call = call;
     call->flow = flow;
     call->deadline_ms = call->request->started_ms + READY_TIMEOUT_MS;
+    flow->state.request_id = call->request->request_id;
     states_ping(api->opts.states, &flow->state, on_state);
 }

@@ -59,6 +59,7 @@ void ep_authorize(struct call *call) {
     fresh.redirect_uri = flow->redirect_uri;
     enum rc rc = make_secrets(flow, &fresh);
     if (rc == RC_OK) {
+        flow->put.request_id = call->request->request_id;
         states_put(call->api->opts.states, &flow->put, &fresh, on_state_put);
     } else {
         reply_fail(call, RC_AUTHORIZE_FAILED);

@@ -175,6 +175,7 @@ void ep_return(struct call *call) {
     }
     if (!slice_is_null(query.error)) {
         flow->provider_error = read_error(query.error);
+        flow->spend.request_id = call->request->request_id;
         states_take(call->api->opts.states, &flow->spend, flow->state, &flow->claim, on_spent);
         return;
     }

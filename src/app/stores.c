@@ -16,7 +16,7 @@ static enum rc open_states(struct stores *stores, char problem[STORES_PROBLEM_BY
         snprintf(problem, STORES_PROBLEM_BYTES, "there is no memory for LATCHKEY_STATE_MAX states");
         return RC_IO;
     }
-    stores->states = states_new(stores->loop, backend, stores->metrics);
+    stores->states = states_new(stores->loop, backend, stores->log, stores->metrics);
     return RC_OK;
 }
 

@@ -19,6 +19,7 @@ void connect_start(struct linker *linker, struct connect *flow,
     flow->linker = linker;
     flow->done = done;
     flow->step = CONNECT_TAKE;
+    flow->take.request_id = flow->request_id;
     states_take(linker->states, &flow->take, flow->state, &flow->claim, on_taken);
 }
 

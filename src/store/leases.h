@@ -35,6 +35,8 @@ struct lease_op {
        release, rest: RC_OK, also where it was not ours any more.
        All: RC_STORAGE_UNAVAILABLE. */
     enum rc rc;
+    const char *cause;       /* static text, of RC_STORAGE_UNAVAILABLE; may be NULL */
+    struct slice request_id; /* for log lines; set by the caller before each call, may be null */
     int64_t left_ms;
     int64_t note;
     /* the lease */
@@ -75,5 +77,10 @@ void leases_rest(struct leases *leases, struct lease_op *op, int64_t rest_ms, in
                  void (*done)(struct lease_op *op));
 void leases_release(struct leases *leases, struct lease_op *op, void (*done)(struct lease_op *op));
 
-/* For backends. */
+/* For backends: the result is known; `done` follows on a later turn. Counts and logs. */
 void leases_complete(struct lease_op *op, enum rc rc);
+
+/* Values at `latchkey:lease:<user id>` that end by themselves. `redis` is borrowed and closed after
+ * the leases. Never NULL. */
+struct redis;
+struct leases_backend *leases_redis_new(struct loop *loop, struct redis *redis);

@@ -9,6 +9,7 @@
 struct states {
     struct loop *loop;
     struct states_backend *backend;
+    struct log *log;
     struct metrics *metrics;
     size_t open; /* operations */
 };
@@ -21,11 +22,12 @@ const char *state_outcome_text(enum state_outcome outcome) {
     return (unsigned)outcome < STATE_OUTCOME_COUNT ? outcome_texts[outcome] : "unknown";
 }
 
-struct states *states_new(struct loop *loop, struct states_backend *backend,
+struct states *states_new(struct loop *loop, struct states_backend *backend, struct log *log,
                           struct metrics *metrics) {
     struct states *states = mem_calloc(1, sizeof *states);
     states->loop = loop;
     states->backend = backend;
+    states->log = log;
     states->metrics = metrics;
     return states;
 }
@@ -40,6 +42,7 @@ static void start(struct states *states, struct states_op *op, enum states_kind 
                   void (*done)(struct states_op *op)) {
     op->done = done;
     op->rc = RC_OK;
+    op->cause = NULL;
     op->outcome = STATE_UNKNOWN;
     op->user_id_len = 0;
     op->redirect_uri_len = 0;
@@ -64,10 +67,20 @@ static const enum metric outcome_metrics[STATE_OUTCOME_COUNT] = {
     [STATE_COOKIE_MISMATCH] = METRIC_STATES_MISMATCHED,
 };
 
+static const char *const kind_names[] = {
+    [STATES_PUT] = "put", [STATES_TAKE] = "take", [STATES_PING] = "ping"};
+
+static void note_failure(const struct states_op *op) {
+    metrics_add(op->states->metrics, METRIC_STORE_FAILURES, 1);
+    LOG(op->states->log, LOG_ERROR, "state_store_failed", op->request_id,
+        log_text("operation", slice_str(kind_names[op->kind])),
+        log_text("cause", slice_str(op->cause)));
+}
+
 static void count(const struct states_op *op) {
     struct metrics *metrics = op->states->metrics;
     if (op->rc == RC_STORAGE_UNAVAILABLE) {
-        metrics_add(metrics, METRIC_STORE_FAILURES, 1);
+        note_failure(op);
     } else if (op->rc == RC_OK && op->kind == STATES_PUT) {
         metrics_add(metrics, METRIC_STATES_CREATED, 1);
     } else if (op->rc == RC_OK && op->kind == STATES_TAKE) {

@@ -52,6 +52,8 @@ struct states_op {
        take: RC_OK with `outcome`, RC_STORAGE_UNAVAILABLE.
        ping: RC_OK, RC_STORAGE_UNAVAILABLE. */
     enum rc rc;
+    const char *cause;       /* static text, of RC_STORAGE_UNAVAILABLE; may be NULL */
+    struct slice request_id; /* for log lines; set by the caller before the call, may be null */
     enum state_outcome outcome;
     /* of a state that was TAKEN (all) or mismatched (user_id only) */
     unsigned char verifier[RANDOM_BYTES];
@@ -80,7 +82,7 @@ struct states_backend_ops {
 };
 
 /* Takes the backend over. */
-struct states *states_new(struct loop *loop, struct states_backend *backend,
+struct states *states_new(struct loop *loop, struct states_backend *backend, struct log *log,
                           struct metrics *metrics);
 void states_close(struct states *states); /* no operation may be open */
 
@@ -92,10 +94,17 @@ void states_take(struct states *states, struct states_op *op, struct slice text,
                  const struct state_claim *claim, void (*done)(struct states_op *op));
 void states_ping(struct states *states, struct states_op *op, void (*done)(struct states_op *op));
 
-/* For backends: the result is known; `done` follows on a later turn. Fills nothing, counts. */
+/* For backends: the result is known; `done` follows on a later turn. Fills nothing, counts and logs
+ * (a failure with op->cause). */
 void states_complete(struct states_op *op, enum rc rc);
 
 /* In memory, of this process: O(1) put, take and expiry; tables sized once from `max` and mapped
  * lazily; under 300 bytes a pending state; used states are remembered (for the log) in a bounded
  * table. Expired states leave within a second of STATE_TTL_MS, whether anyone asks or not. */
 struct states_backend *states_mem_new(struct loop *loop, size_t max, struct metrics *metrics);
+
+/* In Redis, shared by all processes that use its database; see store/states_redis.c for what lies
+ * there. `redis` is borrowed and closed after the states. Never NULL. */
+struct redis;
+struct states_backend *states_redis_new(struct loop *loop, struct redis *redis,
+                                        struct metrics *metrics);

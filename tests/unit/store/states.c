@@ -23,7 +23,7 @@ static void open_rig(struct rig *rig, size_t max) {
     *rig = (struct rig){0};
     cr_assert_eq(loop_init(&rig->loop, &rig->clock), RC_OK);
     rig->states =
-        states_new(&rig->loop, states_mem_new(&rig->loop, max, &rig->metrics), &rig->metrics);
+        states_new(&rig->loop, states_mem_new(&rig->loop, max, &rig->metrics), NULL, &rig->metrics);
 }
 
 static void close_rig(struct rig *rig) {
