@@ -94,6 +94,7 @@ struct config {
     struct slice state_store;   /* may hold a password */
     struct slice account_store; /* may hold a password */
     int64_t states_max;
+    int64_t account_cache_ms; /* 0: off */
 
     /* rate limits, 0: off */
     int64_t rate_oauth_per_minute;

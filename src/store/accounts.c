@@ -53,12 +53,19 @@ const struct fernet_keys *accounts_keys(const struct accounts *accounts) {
     return accounts->ring->keys;
 }
 
+/* A cache that keeps nothing for ever needs nobody to tell it. */
+static bool is_watched(const struct accounts *accounts) {
+    return accounts->cache != NULL && accounts->opts.cache_keep_ms == 0;
+}
+
 struct accounts *accounts_new(const struct accounts_opts *opts) {
     struct accounts *accounts = mem_calloc(1, sizeof *accounts);
     accounts->opts = *opts;
     accounts->ring = ring_new(opts->keys, NULL);
     if (opts->cache_max > 0) {
-        accounts->cache = accounts_cache_new(opts->cache_max);
+        accounts->cache = accounts_cache_new(opts->loop, opts->cache_max, opts->cache_keep_ms);
+    }
+    if (is_watched(accounts)) {
         accounts->watch = (struct accounts_watch){
             .loop = opts->loop, .backend = opts->backend, .cache = accounts->cache};
         accounts_watch_start(&accounts->watch);
@@ -90,7 +97,7 @@ void accounts_close(struct accounts *accounts, void (*closed)(void *owner), void
     assert(accounts->open == 0);
     accounts->closed = closed;
     accounts->closed_owner = owner;
-    if (accounts->cache != NULL) {
+    if (is_watched(accounts)) {
         accounts_watch_close(&accounts->watch, on_watch_closed);
     } else {
         close_backend(accounts);

@@ -17,7 +17,7 @@
 /* Linked accounts, one a user. This front is the only way to them: it seals tokens on the way in
  * and opens them on the way out (in the FAST lane), so that no caller can forget; it counts, warns
  * of plaintext, and keeps a bounded cache of views (no tokens), exact where one process owns the
- * store. */
+ * store, else off or for seconds. */
 struct accounts;
 
 struct accounts_opts {
@@ -27,7 +27,9 @@ struct accounts_opts {
     const struct fernet_keys *keys; /* NULL: tokens are stored plain, with a warning and a count */
     struct log *log;
     struct metrics *metrics;
-    size_t cache_max; /* rows; 0: no cache (a store that other processes write too) */
+    size_t cache_max;      /* rows; 0: no cache */
+    int64_t cache_keep_ms; /* 0: for ever, as no other process serves from the store; else for so
+                              long a view may be behind what another process wrote */
 };
 
 /* Keys, and the operations that began with them: they end with them too. */

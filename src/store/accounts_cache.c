@@ -26,6 +26,7 @@ struct entry {
     uint64_t hash;
     int64_t connected_ms;
     int64_t synced_ms;
+    int64_t until_ms; /* loop_now_ms; where the cache keeps nothing for ever */
     char *text;
 };
 
@@ -36,6 +37,8 @@ struct generation {
 };
 
 struct accounts_cache {
+    struct loop *loop;
+    int64_t keep_ms; /* 0: for ever */
     struct slots entries;
     struct slots_index by_user;
     struct keyhash user_hash;
@@ -43,8 +46,10 @@ struct accounts_cache {
     struct generation generations[GENERATIONS];
 };
 
-struct accounts_cache *accounts_cache_new(size_t max) {
+struct accounts_cache *accounts_cache_new(struct loop *loop, size_t max, int64_t keep_ms) {
     struct accounts_cache *cache = mem_calloc(1, sizeof *cache);
+    cache->loop = loop;
+    cache->keep_ms = keep_ms;
     if (keyhash_init(&cache->user_hash) != RC_OK) {
         abort(); /* as in states_mem: nothing works without randomness */
     }
@@ -99,6 +104,9 @@ bool accounts_cache_get(struct accounts_cache *cache, struct slice user_id,
         return false;
     }
     struct entry *entry = entry_at(cache, number);
+    if (cache->keep_ms != 0 && loop_now_ms(cache->loop) >= entry->until_ms) {
+        return false;
+    }
     const char *audible_user_id = entry->text + entry->user_id_len;
     const char *last_sync_error = audible_user_id + entry->audible_user_id_len;
     entry->recent = true;
@@ -161,6 +169,7 @@ static void put(struct accounts_cache *cache, uint64_t hash, struct slice user_i
         .hash = hash,
         .connected_ms = view->connected_ms,
         .synced_ms = view->synced_ms,
+        .until_ms = cache->keep_ms != 0 ? loop_now_ms(cache->loop) + cache->keep_ms : 0,
     };
     entry->text = mem_alloc(user_id.len + view->audible_user_id.len + view->last_sync_error.len);
     append(append(append(entry->text, user_id), view->audible_user_id), view->last_sync_error);

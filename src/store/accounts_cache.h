@@ -13,10 +13,12 @@
  *
  * It never holds anything older than the last committed write. A write takes the user's entry out
  * before the store hears of it, and while one is open nothing is put in; a read puts its result in
- * only if no write was open at any moment since it started. */
+ * only if no write was open at any moment since it started. Where other processes write too it
+ * can't know of theirs, so what it holds is good for `keep_ms` only. */
 struct accounts_cache;
 
-struct accounts_cache *accounts_cache_new(size_t max);
+/* `keep_ms` 0: for ever; then `loop` is not used. */
+struct accounts_cache *accounts_cache_new(struct loop *loop, size_t max, int64_t keep_ms);
 void accounts_cache_free(struct accounts_cache *cache);
 
 /* True where it knows. `out` is borrowed until the next call into the cache. */

@@ -81,7 +81,7 @@ Test(accounts_watch, closing_waits_for_the_question) {
 
 /* A read that began before brings what may be old. */
 Test(accounts_watch, a_read_under_way_is_forgotten_too) {
-    struct accounts_cache *cache = accounts_cache_new(10);
+    struct accounts_cache *cache = accounts_cache_new(NULL, 10, 0);
     struct account_view view = {.connected = true};
     uint32_t started = accounts_cache_read_start(cache, SLICE("ada"));
     accounts_cache_clear(cache);
@@ -93,5 +93,35 @@ Test(accounts_watch, a_read_under_way_is_forgotten_too) {
     accounts_cache_clear(cache);
     cr_assert_not(accounts_cache_get(cache, SLICE("ada"), &view));
     accounts_cache_free(cache);
+    CHECK_LEAKS();
+}
+
+static void put_into(struct accounts_cache *cache, struct slice user_id) {
+    const struct account_view view = {.connected = true};
+    uint32_t started = accounts_cache_read_start(cache, user_id);
+    accounts_cache_read_end(cache, user_id, started, &view);
+}
+
+/* Where other processes write too. */
+Test(accounts_cache, knows_for_its_time_only) {
+    enum { KEEP_MS = 2000 };
+    struct clock clock = {0};
+    struct loop loop;
+    struct account_view view;
+    cr_assert_eq(loop_init(&loop, &clock), RC_OK);
+    struct accounts_cache *cache = accounts_cache_new(&loop, 10, KEEP_MS);
+    put_into(cache, SLICE("ada"));
+    atomic_store(&clock.offset_ms, KEEP_MS - 1000);
+    loop_run(&loop);
+    cr_assert(accounts_cache_get(cache, SLICE("ada"), &view));
+    put_into(cache, SLICE("bob"));
+    atomic_store(&clock.offset_ms, KEEP_MS + 1);
+    loop_run(&loop);
+    cr_assert_not(accounts_cache_get(cache, SLICE("ada"), &view));
+    cr_assert(accounts_cache_get(cache, SLICE("bob"), &view));
+    put_into(cache, SLICE("ada"));
+    cr_assert(accounts_cache_get(cache, SLICE("ada"), &view), "read anew");
+    accounts_cache_free(cache);
+    cr_assert_eq(loop_fini(&loop), RC_OK);
     CHECK_LEAKS();
 }
