@@ -53,6 +53,8 @@ void redis_close(struct redis *redis, void (*closed)(void *owner), void *owner);
 /* Called each time that a connection is ready, before any command that waited for it: for commands
  * about the server itself (its settings). At most four listeners. */
 void redis_on_ready(struct redis *redis, void (*ready)(void *owner), void *owner);
+/* The listener of this owner is called no more. */
+void redis_off_ready(struct redis *redis, const void *owner);
 bool redis_is_ready(const struct redis *redis);
 
 /* -- answers: borrowed, valid during `done` only -- */
