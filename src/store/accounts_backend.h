@@ -86,5 +86,15 @@ enum rc accounts_sqlite_open_beside(struct loop *loop, const char *path,
                                     struct accounts_backend **out,
                                     char problem[ACCOUNTS_PROBLEM_BYTES]);
 
+struct redis;
+struct log;
+
+/* Redis, over a connection that its owner made and closes after it; others may use it too. A write
+ * is as durable as that server is set to be: one that forgets or evicts is warned of in the log,
+ * each time that its settings are found to have changed. Others write to it as well, so nothing
+ * read may be kept (version always says RC_CONFLICT). */
+struct accounts_backend *accounts_redis_new(struct loop *loop, struct redis *redis,
+                                            struct log *log);
+
 /* Of the SQLite library that runs ("3.40.1"). */
 const char *accounts_sqlite_library_version(void);
