@@ -15,8 +15,6 @@ enum {
     STORE_TRIES_MAX = 60,
 };
 
-#define REAUTHORIZE SLICE("reauthorization_required")
-
 /* One user's way to a token. It lives from the first who asks until nobody waits and its pause is
  * over. */
 struct fresh_token_flight {
@@ -142,7 +140,8 @@ static void keep_record(struct fresh_token_flight *flight) {
     flight->fence = copy_or_null(account->sealed_refresh);
     flight->audible_user_id = copy_or_null(account->view.audible_user_id);
     flight->expires_ms = account->expires_ms;
-    flight->shows_reauthorization = slice_eq(account->view.last_sync_error, REAUTHORIZE);
+    flight->shows_reauthorization =
+        slice_eq(account->view.last_sync_error, FRESH_TOKEN_REAUTHORIZE);
     flight->needs_reauthorization =
         flight->shows_reauthorization && account->sync_status == ACCOUNT_SYNC_FAILED;
 }
@@ -223,7 +222,8 @@ static bool take_record(struct fresh_token_flight *flight) {
     if (rc == RC_NO_KEY_OPENS) {
         flight->fence = copy_or_null(flight->account.sealed_refresh);
         flight->audible_user_id = copy_or_null(flight->account.view.audible_user_id);
-        flight->shows_reauthorization = slice_eq(flight->account.view.last_sync_error, REAUTHORIZE);
+        flight->shows_reauthorization =
+            slice_eq(flight->account.view.last_sync_error, FRESH_TOKEN_REAUTHORIZE);
         audit(flight, "token_opened", rc_name(rc));
     }
     return false;
@@ -239,7 +239,7 @@ static void on_read(struct accounts_op *account) {
     } else if (account->rc == RC_NO_KEY_OPENS && !flight->shows_reauthorization) {
         /* Shown, but it blocks no retry: a wrong key may be put right. */
         decide_all(flight, RC_STORAGE_UNAVAILABLE);
-        flight_mark(flight, ACCOUNT_SYNC_PENDING, REAUTHORIZE);
+        flight_mark(flight, ACCOUNT_SYNC_PENDING, FRESH_TOKEN_REAUTHORIZE);
     } else {
         decide_all(flight, RC_STORAGE_UNAVAILABLE);
         flight_deliver(flight);
@@ -266,7 +266,7 @@ static void flight_decide(struct fresh_token_flight *flight) {
             serve_stored(flight);
         }
         decide_all(flight, RC_PROVIDER_UNAVAILABLE);
-        flight_mark(flight, ACCOUNT_SYNC_FAILED, REAUTHORIZE);
+        flight_mark(flight, ACCOUNT_SYNC_FAILED, FRESH_TOKEN_REAUTHORIZE);
     } else if (now_ms(flight) < flight->refresh_from_ms) {
         metrics_add(flight->tokens->opts.metrics, METRIC_REFRESH_PAUSED, 1);
         settle(flight, flight->failure);
@@ -435,7 +435,7 @@ static void mark_refused(struct fresh_token_flight *flight) {
         serve_stored(flight);
     }
     decide_all(flight, RC_PROVIDER_UNAVAILABLE);
-    flight_mark(flight, ACCOUNT_SYNC_FAILED, REAUTHORIZE);
+    flight_mark(flight, ACCOUNT_SYNC_FAILED, FRESH_TOKEN_REAUTHORIZE);
 }
 
 /* Another refresh or a new link stands: ours is forgotten, and those who wait get the winner's. */

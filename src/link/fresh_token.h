@@ -27,6 +27,9 @@
  * - An access token that still works is served when refreshing ahead of time fails. */
 struct fresh_tokens;
 
+/* last_sync_error where only the user can help, by linking again. */
+#define FRESH_TOKEN_REAUTHORIZE SLICE("reauthorization_required")
+
 enum { FRESH_TOKEN_AHEAD_MS = 60 * 1000, FRESH_TOKEN_PAUSE_MS = 2 * 1000 };
 
 struct fresh_tokens_opts {

@@ -48,14 +48,6 @@ void library_page(struct library *library, uint64_t skip, uint64_t limit, bool i
     }
 }
 
-void library_touch(struct library *library, void (*done)(struct library *library)) {
-    library->done = done;
-    library->limit = 0;
-    library->json = (struct buf){0};
-    library->count = 0;
-    get_token(library, SLICE_NULL);
-}
-
 static void get_token(struct library *library, struct slice refused) {
     library->step = LIBRARY_TOKEN;
     library->token = (struct fresh_token){
@@ -82,11 +74,7 @@ static void on_token(struct fresh_token *token) {
     library->access_token = secret_copy(token->access_token);
     library->fence = copy_or_null(token->sealed_refresh);
     library->audible_user_id = copy_or_null(token->audible_user_id);
-    if (library->limit == 0) {
-        finish(library, RC_OK);
-    } else {
-        get_page(library);
-    }
+    get_page(library);
 }
 
 static void get_page(struct library *library) {

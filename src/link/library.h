@@ -42,8 +42,5 @@ void library_close(struct library *library); /* no page is under way */
 void library_page(struct library *library, uint64_t skip, uint64_t limit, bool is_counted_only,
                   void (*done)(struct library *library));
 
-/* The account's token and fence as they are now, without a page: json and count stay empty. */
-void library_touch(struct library *library, void (*done)(struct library *library));
-
 /* At any wait; `done` follows. */
 void library_cancel(struct library *library);

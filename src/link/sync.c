@@ -3,11 +3,13 @@
 
 #include "base/limits.h"
 
+enum { MARKS_MAX = 5 }; /* under the fences of tokens that change meanwhile */
+
 static void next_page(struct sync *flow);
 static void on_page(struct library *library);
-static void mark(struct sync *flow);
-static void on_marked(struct accounts_op *mark);
-static void on_touched(struct library *library);
+static void mark(struct sync *flow, struct slice fence, bool is_refused);
+static void on_marked(struct accounts_op *account);
+static void on_read(struct accounts_op *account);
 
 static void finish(struct sync *flow, enum rc rc) {
     flow->rc = rc;
@@ -41,32 +43,36 @@ static void on_page(struct library *library) {
     bool has_more = library->rc == RC_OK && library->count > 0;
     if (has_more && flow->pages < LIMIT_SYNC_PAGES) {
         next_page(flow);
-    } else if (has_more) {
+        return;
+    }
+    if (has_more) {
         flow->rc = RC_PROVIDER_UNAVAILABLE;
-        mark(flow);
-    } else if (library->rc == RC_OK || library->fence != NULL) {
-        mark(flow);
+    }
+    if (flow->is_canceled || (flow->rc != RC_OK && library->fence == NULL)) {
+        finish(flow, flow->is_canceled ? RC_CANCELED : flow->rc);
     } else {
-        finish(flow, library->rc);
+        mark(flow, slice_str(library->fence), false);
     }
 }
 
-static void mark(struct sync *flow) {
+/* That the grant is refused is more than what a sync knows, and stays. */
+static void mark(struct sync *flow, struct slice fence, bool is_refused) {
     bool good = flow->rc == RC_OK;
-    if (flow->is_canceled) {
-        finish(flow, RC_CANCELED);
-        return;
-    }
+    struct slice error = is_refused ? FRESH_TOKEN_REAUTHORIZE
+                         : good     ? SLICE_NULL
+                                    : SLICE("audible_service_unavailable");
+    flow->marks++;
     flow->synced_ms = loop_wall_ms(flow->linker->loop);
-    flow->mark.request_id = flow->request_id;
+    flow->account.request_id = flow->request_id;
     const struct account_mark mark = {
         .user_id = flow->user_id,
-        .fence = slice_str(flow->library.fence),
+        .fence = fence,
         .synced_ms = good ? flow->synced_ms : 0,
-        .sync_status = good ? ACCOUNT_SYNC_SYNCED : ACCOUNT_SYNC_FAILED,
-        .last_sync_error = good ? SLICE_NULL : SLICE("audible_service_unavailable"),
+        .sync_status = slice_is_null(error) ? ACCOUNT_SYNC_SYNCED : ACCOUNT_SYNC_FAILED,
+        .last_sync_error = error,
+        .error_fence = is_refused ? SLICE_NULL : FRESH_TOKEN_REAUTHORIZE,
     };
-    accounts_mark(flow->linker->accounts, &flow->mark, &mark, on_marked);
+    accounts_mark(flow->linker->accounts, &flow->account, &mark, on_marked);
 }
 
 static void log_synced(struct sync *flow) {
@@ -76,28 +82,34 @@ static void log_synced(struct sync *flow) {
         log_int("count", (int64_t)flow->audiobooks));
 }
 
-static void on_marked(struct accounts_op *mark) {
-    struct sync *flow = LIST_ENTRY(mark, struct sync, mark);
+static enum rc read_store(enum rc rc) {
+    return rc == RC_ABSENT ? RC_NOT_CONNECTED : RC_STORAGE_UNAVAILABLE;
+}
+
+static void on_marked(struct accounts_op *account) {
+    struct sync *flow = LIST_ENTRY(account, struct sync, account);
     if (flow->rc != RC_OK) {
         finish(flow, flow->rc);
-    } else if (mark->rc == RC_OK) {
+    } else if (account->rc == RC_OK) {
         log_synced(flow);
         finish(flow, RC_OK);
-    } else if (mark->rc == RC_CONFLICT && !flow->is_marked_again) {
-        /* The tokens changed during the walk: once more under the fence of today's. */
-        flow->is_marked_again = true;
-        library_touch(&flow->library, on_touched);
+    } else if (account->rc == RC_CONFLICT && flow->marks < MARKS_MAX) {
+        /* The tokens changed during the walk, or were refused: once more, as it is today. */
+        flow->account.request_id = flow->request_id;
+        accounts_read(flow->linker->accounts, &flow->account, flow->user_id, on_read);
     } else {
-        finish(flow, mark->rc == RC_ABSENT ? RC_NOT_CONNECTED : RC_STORAGE_UNAVAILABLE);
+        finish(flow, read_store(account->rc));
     }
 }
 
-static void on_touched(struct library *library) {
-    struct sync *flow = LIST_ENTRY(library, struct sync, library);
-    if (library->rc == RC_OK) {
-        mark(flow);
+static void on_read(struct accounts_op *account) {
+    struct sync *flow = LIST_ENTRY(account, struct sync, account);
+    if (account->rc == RC_OK) {
+        mark(flow, account->sealed_refresh,
+             account->sync_status == ACCOUNT_SYNC_FAILED &&
+                 slice_eq(account->view.last_sync_error, FRESH_TOKEN_REAUTHORIZE));
     } else {
-        finish(flow, library->rc);
+        finish(flow, read_store(account->rc));
     }
 }
 

@@ -20,9 +20,9 @@ struct sync {
     /* ours */
     struct linker *linker;
     struct library library;
-    struct accounts_op mark;
+    struct accounts_op account; /* its mark, and its record where that met another */
     unsigned pages;
-    bool is_marked_again;
+    unsigned marks;
     bool is_canceled;
 };
 

@@ -401,12 +401,14 @@ void accounts_mark(struct accounts *accounts, struct accounts_op *op,
     if (!start(accounts, op, ACCOUNTS_MARK, mark->user_id, done)) {
         return;
     }
-    if (buf_reserve(&op->tokens, mark->fence.len + mark->last_sync_error.len + 1) == NULL) {
+    size_t bytes = mark->fence.len + mark->last_sync_error.len + mark->error_fence.len;
+    if (buf_reserve(&op->tokens, bytes + 1) == NULL) {
         note_failure(op, rc_text(RC_TOO_LARGE));
         finish_later(op, RC_STORAGE_UNAVAILABLE);
         return;
     }
     op->backend.fence = keep(&op->tokens, mark->fence);
+    op->backend.error_fence = keep(&op->tokens, mark->error_fence);
     op->backend.row.last_sync_error = keep(&op->tokens, mark->last_sync_error);
     op->backend.row.synced_ms = mark->synced_ms;
     op->backend.row.sync_status = mark->sync_status;
@@ -521,6 +523,7 @@ static void on_got(struct accounts_backend_op *backend) {
     } else if (backend->rc == RC_OK && op->kind == ACCOUNTS_OPEN) {
         open_tokens(op);
     } else {
+        op->sealed_refresh = op->backend.row.refresh_token;
         finish(op, backend->rc);
     }
 }
@@ -541,6 +544,13 @@ void accounts_get(struct accounts *accounts, struct accounts_op *op, struct slic
     if (get_cached(op)) {
         finish_later(op, op->view.connected ? RC_OK : RC_ABSENT);
     } else {
+        fetch(op);
+    }
+}
+
+void accounts_read(struct accounts *accounts, struct accounts_op *op, struct slice user_id,
+                   void (*done)(struct accounts_op *op)) {
+    if (start(accounts, op, ACCOUNTS_GET, user_id, done)) {
         fetch(op);
     }
 }

@@ -69,18 +69,18 @@ struct account_link {
 struct accounts_op {
     void (*done)(struct accounts_op *op);
     struct slice request_id; /* for log lines; set by the caller before the call, may be null */
-    /* RC_OK; RC_ABSENT (get, open, swap, mark, remove: no account); RC_CONFLICT (swap, mark:
-       another refresh token is stored); RC_STORAGE_UNAVAILABLE (nothing changed, or nothing can be
-       said); RC_NO_KEY_OPENS (open, remove: a sealed token that no key opens; remove has removed
-       all the same) */
+    /* RC_OK; RC_ABSENT (get, read, open, swap, mark, remove: no account); RC_CONFLICT (swap, mark:
+       another refresh token is stored; mark: its error_fence); RC_STORAGE_UNAVAILABLE (nothing
+       changed, or nothing can be said); RC_NO_KEY_OPENS (open, remove: a sealed token that no key
+       opens; remove has removed all the same) */
     enum rc rc;
     struct account_view view;
     struct slice access_token;  /* open, remove: in plaintext */
     struct slice refresh_token; /* open, remove: in plaintext; null: none */
     struct slice
-        sealed_refresh; /* open: as stored, the fence of a later write; swap: the new one */
+        sealed_refresh; /* read, open: as stored, the fence of a later write; swap: the new one */
     int64_t expires_ms;
-    enum account_sync sync_status; /* open */
+    enum account_sync sync_status; /* read, open */
     bool sealed; /* link, open, swap, remove: the stored tokens are (were) encrypted */
     /* the front's */
     struct accounts *accounts;
@@ -118,6 +118,10 @@ bool accounts_cached(struct accounts *accounts, struct slice user_id, struct acc
 void accounts_get(struct accounts *accounts, struct accounts_op *op, struct slice user_id,
                   void (*done)(struct accounts_op *op));
 
+/* The same from the store, past the cache, with the fence of a mark. */
+void accounts_read(struct accounts *accounts, struct accounts_op *op, struct slice user_id,
+                   void (*done)(struct accounts_op *op));
+
 /* The view and both tokens opened. */
 void accounts_open(struct accounts *accounts, struct accounts_op *op, struct slice user_id,
                    void (*done)(struct accounts_op *op));
@@ -145,6 +149,8 @@ struct account_mark {
     int64_t synced_ms; /* 0: as it was */
     enum account_sync sync_status;
     struct slice last_sync_error; /* null: none */
+    struct slice error_fence;     /* RC_CONFLICT where the account is FAILED with this error, which
+                                     stays then; null: what it says is replaced */
 };
 
 /* Notes it, under the same fence. */

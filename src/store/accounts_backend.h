@@ -39,6 +39,8 @@ struct accounts_backend_op {
     struct accounts_row row;   /* input of put, swap and mark; result of get, remove and next */
     struct slice fence;        /* swap, mark: the stored refresh token that was read (null: none) */
     struct slice access_fence; /* swap: the stored access token too; null: it is not looked at */
+    struct slice error_fence;  /* mark: RC_CONFLICT where sync_status is FAILED with this
+                                  last_sync_error; null: they are not looked at */
     struct buf bytes;          /* backs a result's slices; made and freed by the front */
     struct accounts_backend *backend;
     struct work_op work;

@@ -37,7 +37,7 @@ enum column {
     SYNC_STATUS,
     COLUMN_COUNT
 };
-enum { FENCE_PARAMETER = COLUMN_COUNT + 1, ACCESS_FENCE_PARAMETER };
+enum { FENCE_PARAMETER = COLUMN_COUNT + 1, SECOND_FENCE_PARAMETER };
 
 /* Ids compare by bytes (BINARY), which is the order of a scan. */
 static const char schema[] =
@@ -71,7 +71,8 @@ static const char *const statement_texts[ACCOUNTS_SQLITE_STATEMENTS] = {
         " WHERE user_id = ?1 AND refresh_token IS ?10 AND (?11 IS NULL OR access_token = ?11)",
     [ACCOUNTS_SQLITE_MARK] = "UPDATE accounts SET last_sync_error = ?5, sync_status = ?9,"
                              " synced_at_ms = CASE ?8 WHEN 0 THEN synced_at_ms ELSE ?8 END"
-                             " WHERE user_id = ?1 AND refresh_token IS ?10",
+                             " WHERE user_id = ?1 AND refresh_token IS ?10 AND (?11 IS NULL OR"
+                             " sync_status <> 'failed' OR last_sync_error IS NOT ?11)",
     [ACCOUNTS_SQLITE_REMOVE] = "DELETE FROM accounts WHERE user_id = ?1 RETURNING " COLUMNS,
     [ACCOUNTS_SQLITE_PING] = "UPDATE pulse SET beats = beats + 1",
     /* changes with every commit of another connection, and by none of this one */
@@ -380,8 +381,9 @@ static int bind_op(sqlite3_stmt *statement, const struct accounts_backend_op *op
     if (code == SQLITE_OK && is_fenced(which)) {
         code = bind_text(statement, FENCE_PARAMETER, op->fence);
     }
-    if (code == SQLITE_OK && which == ACCOUNTS_SQLITE_SWAP) {
-        code = bind_text(statement, ACCESS_FENCE_PARAMETER, op->access_fence);
+    if (code == SQLITE_OK && is_fenced(which)) {
+        code = bind_text(statement, SECOND_FENCE_PARAMETER,
+                         which == ACCOUNTS_SQLITE_SWAP ? op->access_fence : op->error_fence);
     }
     return code;
 }

@@ -217,6 +217,30 @@ Test(overtaken, a_token_refreshed_during_a_sync) {
     CHECK_LEAKS();
 }
 
+/* The refresh token is refused while the walk goes on with an access token that still works: the
+ * fence is the same, and the sync is not the one to say that all is well. */
+Test(overtaken, a_grant_refused_during_a_sync) {
+    struct platform p;
+    struct visitor visitor;
+    begin_sync(&p, &visitor);
+    kit_server_advance_ms(p.server, 60 * 1000);
+    simprovider_fault(p.sim, &(struct simprovider_fault){.path = TOKEN_PATH,
+                                                         .kind = SIMPROVIDER_STATUS,
+                                                         .number = 400,
+                                                         .text = "{\"error\":\"invalid_grant\"}",
+                                                         .count = 1});
+    expect_library(&p);
+    expect_sync_error(&p, "reauthorization_required");
+    simprovider_release(p.sim);
+    visitor_expect(&visitor, 200, "");
+    cr_assert_eq(kit_server_logged(p.server, "\"event\":\"library_synced\""), 1);
+    expect_sync_error(&p, "reauthorization_required");
+    expect_library(&p);
+    cr_assert_eq(simprovider_count(p.sim, SIMPROVIDER_REFRESHES), 1);
+    platform_stop(&p);
+    CHECK_LEAKS();
+}
+
 Test(overtaken, a_disconnect_during_a_sync) {
     struct platform p;
     struct visitor visitor;

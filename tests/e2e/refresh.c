@@ -224,6 +224,39 @@ Test(refresh, a_token_that_still_works_is_served_when_refreshing_ahead_fails) {
     CHECK_LEAKS();
 }
 
+static void expect_sync(struct platform *p, const char *sub, int status, const char *detail) {
+    char token[KIT_JWT_BYTES];
+    ask_premium(token, sub);
+    ask_expect(p->port, (struct ask){.method = "POST", .path = "library/sync", .token = token},
+               status, detail);
+}
+
+/* The access token outlives the refresh token by half a minute: what a sync has to say about itself
+ * is less than that only the user can help. */
+Test(refresh, a_sync_does_not_talk_over_a_refused_grant) {
+    struct platform p;
+    platform_start(&p, NULL);
+    platform_link(&p, "user-1");
+    kit_server_advance_ms(p.server, HOUR_MS - 30 * 1000);
+    fault(&p, SIMPROVIDER_STATUS, 400, "{\"error\":\"invalid_grant\"}", 1);
+    expect_sync(&p, "user-1", 200, NULL);
+    expect_error(&p, "user-1", "reauthorization_required");
+    cr_assert_eq(kit_server_logged(p.server, "\"event\":\"library_synced\""), 1);
+    simprovider_fault(p.sim, &(struct simprovider_fault){.path = "/api/1.0/library",
+                                                         .kind = SIMPROVIDER_STATUS,
+                                                         .number = 500,
+                                                         .text = "{}",
+                                                         .count = 1});
+    expect_sync(&p, "user-1", 503, "audible_service_unavailable");
+    expect_error(&p, "user-1", "reauthorization_required");
+    expect_library(&p, "user-1", 200, NULL);
+    kit_server_advance_ms(p.server, 40 * 1000);
+    expect_library(&p, "user-1", 503, "audible_service_unavailable");
+    cr_assert_eq(refreshes(&p), 1, "no further refresh is sent");
+    platform_stop(&p);
+    CHECK_LEAKS();
+}
+
 Test(refresh, the_provider_refuses_us) {
     struct platform p;
     platform_start(&p, NULL);

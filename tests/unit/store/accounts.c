@@ -98,6 +98,12 @@ Test(accounts, come_back_as_linked) {
     cr_assert(fernet_is_shaped(slice_str(got.sealed_refresh)));
     cr_assert(got.sealed);
 
+    struct accounts_rig_result read = accounts_rig_ask(&rig, accounts_read, "u1");
+    assert_rc(read.rc, RC_OK, "read");
+    cr_assert_str_eq(read.sealed_refresh, got.sealed_refresh);
+    cr_assert_str_eq(read.audible_user_id, "amzn1.account.TEST");
+    cr_assert_str_eq(read.access_token, "", "read opens nothing");
+
     assert_rc(accounts_rig_link(&rig, "u1", "second", ""), RC_OK, "link again");
     got = accounts_rig_ask(&rig, accounts_open, "u1");
     cr_assert_str_eq(got.access_token, "second");
