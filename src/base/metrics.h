@@ -86,6 +86,17 @@ enum { METRICS_KEY_POSITIONS = 4 };
     METRICS_SIGNATURE(X, LIMITED, "limited")                                                       \
     METRICS_SIGNATURE(X, OVERLOADED, "overloaded")
 
+/* Tries to be the one process that refreshes a user's token, by what came of them. lost: it was to
+ * be renewed and had become someone else's. */
+#define METRICS_LEASE(X, id, text)                                                                 \
+    X(LEASES_##id, "latchkey_leases_total{outcome=\"" text "\"}", "counter",                       \
+      "leases asked for, and those that were lost")
+#define METRICS_LEASES(X)                                                                          \
+    METRICS_LEASE(X, ACQUIRED, "acquired")                                                         \
+    METRICS_LEASE(X, HELD, "held")                                                                 \
+    METRICS_LEASE(X, RESTING, "resting")                                                           \
+    METRICS_LEASE(X, LOST, "lost")
+
 /* The lanes of io/work: how many operations are in each, and how long they waited for a thread. */
 #define METRICS_LANES(Y, X)                                                                        \
     Y(X, FAST, "fast")                                                                             \
@@ -139,6 +150,7 @@ enum { METRICS_KEY_POSITIONS = 4 };
     X(TOKENS_READ_PLAIN, "latchkey_tokens_read_plain_total", "counter",                            \
       "stored tokens that were legacy plaintext")                                                  \
     METRICS_TOKENS_OPENED(X)                                                                       \
+    METRICS_LEASES(X)                                                                              \
     X(STORE_FAILURES, "latchkey_store_failures_total", "counter", "store operations that failed")  \
     METRICS_REFRESHES(X)                                                                           \
     METRICS_PROVIDER_CALLS(X, TOKEN, "token")                                                      \
