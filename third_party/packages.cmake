@@ -9,6 +9,16 @@ pkg_check_modules(jansson REQUIRED IMPORTED_TARGET jansson>=2.13)
 pkg_check_modules(uv REQUIRED IMPORTED_TARGET libuv>=1.44)
 pkg_check_modules(curl REQUIRED IMPORTED_TARGET libcurl>=7.87)
 pkg_check_modules(sqlite3 REQUIRED IMPORTED_TARGET sqlite3>=3.37)
+pkg_check_modules(hiredis REQUIRED IMPORTED_TARGET hiredis>=0.14)
+
+# hiredis speaks TLS from 1.0 on, over OpenSSL. redis::client is all that there is.
+pkg_check_modules(hiredis_ssl IMPORTED_TARGET hiredis_ssl openssl)
+add_library(redis::client INTERFACE IMPORTED)
+target_link_libraries(redis::client INTERFACE PkgConfig::hiredis)
+if(hiredis_ssl_FOUND)
+  target_link_libraries(redis::client INTERFACE PkgConfig::hiredis_ssl)
+  target_compile_definitions(redis::client INTERFACE LATCHKEY_REDIS_TLS)
+endif()
 
 # Debian 12's mbedTLS has no pkg-config files.
 find_path(MBEDTLS_INCLUDE_DIR mbedtls/version.h REQUIRED)

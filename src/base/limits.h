@@ -70,6 +70,11 @@ enum {
     LIMIT_FAST_QUEUE = 100000,
     LIMIT_SLOW_QUEUE = 100000,
 
+    /* Redis */
+    LIMIT_REDIS_COMMAND_BYTES = 1024 * 1024,
+    LIMIT_REDIS_ANSWER_BYTES = 16 * 1024 * 1024,
+    LIMIT_REDIS_QUEUE_BYTES = 64 * 1024 * 1024, /* commands of a connection without an answer */
+
     /* caches */
     LIMIT_RATE_KEYS = 262144, /* users and addresses that a limit is kept for */
     LIMIT_BEARER_CACHE = 65536,

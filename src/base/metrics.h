@@ -118,6 +118,18 @@ enum { METRICS_KEY_POSITIONS = 4 };
     METRICS_TLS_OUTCOME(X, TIMEOUT, "timeout")                                                     \
     METRICS_TLS_OUTCOME(X, REFUSED, "refused")
 
+/* Commands to Redis, by what came of them. refused: an error answer, or too large. */
+#define METRICS_REDIS_OUTCOME(X, id, text)                                                         \
+    X(REDIS_COMMANDS_##id, "latchkey_redis_commands_total{outcome=\"" text "\"}", "counter",       \
+      "commands to Redis that are over")
+#define METRICS_REDIS_OUTCOMES(X)                                                                  \
+    METRICS_REDIS_OUTCOME(X, OK, "ok")                                                             \
+    METRICS_REDIS_OUTCOME(X, REFUSED, "refused")                                                   \
+    METRICS_REDIS_OUTCOME(X, TIMEOUT, "timeout")                                                   \
+    METRICS_REDIS_OUTCOME(X, UNREACHABLE, "unreachable")                                           \
+    METRICS_REDIS_OUTCOME(X, FULL, "full")                                                         \
+    METRICS_REDIS_OUTCOME(X, CANCELED, "canceled")
+
 /* Counters and gauges as one flat array, so that it can lie in memory that several processes share.
  * One line here is all that a new metric needs, those of one family one after the other. Any
  * thread. Units stand in the names. What is counted by route, and histograms, follows below. */
@@ -182,6 +194,13 @@ enum { METRICS_KEY_POSITIONS = 4 };
       "provider values missing or unusable, replaced by a default")                                \
     METRICS_RATE_REFUSALS(X)                                                                       \
     METRICS_LANES(METRICS_LANE_DEPTH, X)                                                           \
+    METRICS_REDIS_OUTCOMES(X)                                                                      \
+    X(REDIS_UNANSWERED, "latchkey_redis_unanswered", "gauge", "commands without an answer yet")    \
+    X(REDIS_CONNECTED, "latchkey_redis_connections", "gauge", "connections to Redis in use")       \
+    X(REDIS_CONNECTS_OK, "latchkey_redis_connects_total{outcome=\"ok\"}", "counter",               \
+      "attempts to connect to Redis")                                                              \
+    X(REDIS_CONNECTS_FAILED, "latchkey_redis_connects_total{outcome=\"failed\"}", "counter",       \
+      "attempts to connect to Redis")                                                              \
     X(LOG_LINES_DROPPED, "latchkey_log_lines_dropped_total", "counter",                            \
       "log lines that did not fit the buffer")                                                     \
     X(PROCESS_START, "process_start_time_seconds", "gauge", "when it started, since 1970")

@@ -95,8 +95,11 @@ struct redis_op {
     struct loop_task task;
     int64_t deadline_ms;
     const struct redis_script *script;
-    void *request; /* what is kept of a command until it is sent */
+    void *request; /* what is kept of a command until it is sent, of a script until its answer */
+    size_t bytes;
+    size_t arg_count;
     bool is_sent;
+    bool is_whole; /* with the script's text */
 };
 
 /* `args[0]` is the command's name. Borrowed until it returns. */
