@@ -12,7 +12,7 @@ struct account_place;
 
 struct account_place_kind {
     const char *name;
-    /* what each puts into place->url, and all that the server needs, for a new folder */
+    /* what each puts into place->url, and all that the server needs, in a new folder */
     void (*make)(struct account_place *place);
     void (*drop)(struct account_place *place); /* the folder is removed after it */
     /* A server's; NULL where there is none. */
