@@ -29,8 +29,8 @@ struct account_store {
     struct accounts_backend *backend; /* accounts_new takes it over; the owner of both sees to it
                                          that it is closed before the store */
     bool is_shared;                   /* other servers may write to it: leases, no exact cache */
+    struct redis *redis;              /* its connection; NULL: none, or the owner's */
     /* ours */
-    struct redis *redis; /* NULL: none, or the owner's */
     struct redis_url redis_url;
     void (*closed)(void *owner);
     void *closed_owner;

@@ -286,6 +286,7 @@ static enum rc build_stores(struct app *app) {
     app->stores.work = app->work;
     app->stores.log = app->log;
     app->stores.metrics = &app->metrics;
+    app->stores.rng = &app->rng;
     enum rc rc = stores_open(&app->stores, problem);
     return rc == RC_OK ? RC_OK : fail(app, rc, "%s", problem);
 }

@@ -93,6 +93,7 @@ struct config {
     /* stores */
     struct slice state_store;   /* may hold a password */
     struct slice account_store; /* may hold a password */
+    struct slice redis_ca_file;
     int64_t states_max;
     int64_t account_cache_ms; /* 0: off */
 
@@ -120,6 +121,11 @@ struct config *config_read_again(char *const *env, struct notes *notes);
 static inline bool config_has_integration(const struct config *config) {
     return !slice_is_null(config->client_id) && config->client_secret.at != NULL &&
            !slice_is_null(config->redirect_uri);
+}
+
+/* LATCHKEY_STATE_STORE is a Redis. */
+static inline bool config_has_redis_states(const struct config *config) {
+    return slice_starts(config->state_store, SLICE("redis"));
 }
 
 /* The file of "sqlite:<path>". */

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "app/config_stores.h"
 #include "app/config_table.h"
 #include "io/tls.h"
 #include "io/upstream_url.h"
@@ -16,11 +17,8 @@ static bool is_set(struct slice text) {
 }
 
 /* What comes with later versions: one line each, deleted when it is built. */
-static bool asks_redis_states(const struct config *config) {
-    return is_set(config->state_store) && !slice_eq(config->state_store, SLICE("memory"));
-}
-static bool asks_shared_accounts(const struct config *config) {
-    return is_set(config->account_store) && !slice_starts(config->account_store, SLICE("sqlite:"));
+static bool asks_mongodb_accounts(const struct config *config) {
+    return is_set(config->account_store) && slice_starts(config->account_store, SLICE("mongodb"));
 }
 static bool asks_workers(const struct config *config) {
     return config->workers > 1;
@@ -28,23 +26,16 @@ static bool asks_workers(const struct config *config) {
 static bool asks_mongodb_users(const struct config *config) {
     return config->users == CONFIG_USERS_MONGODB;
 }
-static bool asks_redis_limits(const struct config *config) {
-    return config->rate_storage == CONFIG_STORAGE_REDIS;
-}
 static const struct {
     const char *name;
     bool (*asked)(const struct config *config);
     const char *text;
 } not_built[] = {
-    {"LATCHKEY_STATE_STORE", asks_redis_states,
-     "redis:// is not supported by this build; use memory"},
-    {"LATCHKEY_ACCOUNT_STORE", asks_shared_accounts,
-     "redis:// and mongodb:// are not supported by this build; use sqlite:./data/latchkey.db"},
+    {"LATCHKEY_ACCOUNT_STORE", asks_mongodb_accounts,
+     "mongodb:// is not supported by this build; use sqlite:./data/latchkey.db or redis://"},
     {"LATCHKEY_WORKERS", asks_workers,
      "more than one worker is not supported by this build; use 1"},
     {"LATCHKEY_USERS", asks_mongodb_users, "mongodb is not supported by this build; use claims"},
-    {"AUDIBLE_RATE_LIMIT_STORAGE", asks_redis_limits,
-     "redis is not supported by this build; use memory"},
 };
 
 static void check_built(const struct config *config, struct notes *notes) {
@@ -315,24 +306,10 @@ static void check_times(const struct config *config, struct notes *notes) {
     }
 }
 
-static void check_store(const struct config *config, struct notes *notes) {
-    if (!is_set(config->account_store)) {
-        return;
-    }
-    if (slice_starts(config->account_store, SLICE("sqlite://"))) {
-        notes_problem(notes, "LATCHKEY_ACCOUNT_STORE",
-                      "has slashes after sqlite:, where the file's path follows at once; write "
-                      "sqlite:./data/latchkey.db or sqlite:/var/lib/latchkey/latchkey.db");
-    } else if (slice_starts(config->account_store, SLICE("sqlite::"))) {
-        notes_problem(notes, "LATCHKEY_ACCOUNT_STORE",
-                      "keeps nothing beyond the process; name a file: sqlite:./data/latchkey.db");
-    }
-}
-
 void config_check(const struct config *config, struct notes *notes) {
     check_secret_key(config, notes);
     check_secret_key_old(config, notes);
-    check_store(config, notes);
+    config_stores_check(config, notes);
     check_built(config, notes);
     check_upstream(config, notes);
     check_integration(config, notes);

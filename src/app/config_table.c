@@ -212,6 +212,8 @@ static const struct config_var store_vars[] = {
      .choices = account_stores,
      .is_secret = true,
      .help = "Where linked accounts are kept: sqlite:<path>, redis://… or mongodb://…"},
+    TEXT("LATCHKEY_REDIS_CA_FILE", redis_ca_file,
+         "Certificates (PEM) to trust instead of the system's when calling a rediss:// server."),
     SECONDS("LATCHKEY_ACCOUNT_CACHE_SECONDS", account_cache_ms, 0, 60 * SECOND, "0",
             "With Redis or MongoDB: for how long a process answers `connected` from its memory, "
             "behind what other processes write meanwhile; 0: never. With SQLite the memory is "

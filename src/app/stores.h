@@ -1,12 +1,16 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include "app/account_store.h"
 #include "app/config.h"
 #include "base/log.h"
 #include "base/metrics.h"
+#include "crypto/rng.h"
 #include "io/loop.h"
+#include "io/redis.h"
 #include "io/work.h"
 #include "store/accounts.h"
+#include "store/leases.h"
 #include "store/states.h"
 
 /* What LATCHKEY_STATE_STORE and LATCHKEY_ACCOUNT_STORE name, opened. */
@@ -17,10 +21,15 @@ struct stores {
     struct work *work;
     struct log *log;
     struct metrics *metrics;
+    struct rng *rng;
     /* for whoever needs them, between open and close */
+    struct redis *redis; /* of the states; NULL: they are in memory */
     struct states *states;
     struct accounts *accounts;
+    struct leases *leases; /* NULL: no other process serves these accounts */
     /* ours */
+    struct redis_url redis_url;
+    struct account_store account_store;
     void (*closed)(void *owner);
     void *closed_owner;
 };
