@@ -23,9 +23,6 @@ static bool asks_mongodb_accounts(const struct config *config) {
 static bool asks_workers(const struct config *config) {
     return config->workers > 1;
 }
-static bool asks_mongodb_users(const struct config *config) {
-    return config->users == CONFIG_USERS_MONGODB;
-}
 static const struct {
     const char *name;
     bool (*asked)(const struct config *config);
@@ -35,7 +32,6 @@ static const struct {
      "mongodb:// is not supported by this build; use sqlite:./data/latchkey.db or redis://"},
     {"LATCHKEY_WORKERS", asks_workers,
      "more than one worker is not supported by this build; use 1"},
-    {"LATCHKEY_USERS", asks_mongodb_users, "mongodb is not supported by this build; use claims"},
 };
 
 static void check_built(const struct config *config, struct notes *notes) {

@@ -12,91 +12,8 @@
 #include "app/config_table.h"
 #include "base/limits.h"
 #include "kit/leaks.h"
+#include "kit/reading.h"
 #include "kit/scratch.h"
-
-#define GOOD_SECRET "SECRET_KEY=c0ffee5ab1e5f00dba11ad0123456789"
-#define GOOD_KEY "cw_0x689RpI-jtRR7oE8h_eQsKImvJapLeSbXpwF4e4="
-
-/* One reading: what came of it, and what was said. */
-struct reading {
-    struct notes notes;
-    struct config *config;
-    enum rc rc;
-};
-
-/* Settings over a good secret, where they bring none of their own. */
-static struct reading read_settings(const char *const *settings) {
-    struct reading reading;
-    char *env[64];
-    size_t count = 0;
-    bool has_secret = false;
-    for (size_t i = 0; settings[i] != NULL; i++) {
-        env[count++] = (char *)(uintptr_t)settings[i];
-        has_secret |= strncmp(settings[i], "SECRET_KEY=", 11) == 0 ||
-                      strncmp(settings[i], "SECRET_KEY_FILE=", 16) == 0;
-    }
-    if (!has_secret) {
-        env[count++] = (char *)(uintptr_t)GOOD_SECRET;
-    }
-    env[count] = NULL;
-    notes_init(&reading.notes);
-    reading.rc = config_read(env, &reading.notes, &reading.config);
-    return reading;
-}
-
-#define READ(...) read_settings((const char *const[]){__VA_ARGS__, NULL})
-
-static void reading_free(struct reading *reading) {
-    config_free(reading->config);
-    notes_fini(&reading->notes);
-}
-
-/* A note of `name` with `text` in it. */
-static const struct note *find_note(const struct reading *reading, const char *name,
-                                    const char *text, bool is_problem) {
-    for (size_t i = 0; i < reading->notes.count; i++) {
-        const struct note *note = &reading->notes.at[i];
-        if (note->is_problem == is_problem && strcmp(note->name, name) == 0 &&
-            strstr(note->text, text) != NULL) {
-            return note;
-        }
-    }
-    return NULL;
-}
-
-static void log_notes(const struct reading *reading) {
-    for (size_t i = 0; i < reading->notes.count; i++) {
-        const struct note *note = &reading->notes.at[i];
-        cr_log_error("%s: %s: %s", note->is_problem ? "error" : "warning", note->name, note->text);
-    }
-}
-
-static void assert_refused(struct reading reading, const char *name, const char *says,
-                           const char *label) {
-    if (reading.rc == RC_OK || find_note(&reading, name, says, true) == NULL) {
-        log_notes(&reading);
-        cr_assert_fail("%s: wanted an error of %s that says \"%s\"", label, name, says);
-    }
-    cr_assert_null(reading.config);
-    reading_free(&reading);
-}
-
-static void assert_warned(struct reading reading, const char *name, const char *says,
-                          const char *label) {
-    if (reading.rc != RC_OK || find_note(&reading, name, says, false) == NULL) {
-        log_notes(&reading);
-        cr_assert_fail("%s: wanted a warning of %s that says \"%s\"", label, name, says);
-    }
-    reading_free(&reading);
-}
-
-static struct reading assert_good(struct reading reading, const char *label) {
-    if (reading.rc != RC_OK) {
-        log_notes(&reading);
-        cr_assert_fail("%s: refused", label);
-    }
-    return reading;
-}
 
 Test(config, has_the_contracts_defaults) {
     struct reading reading = assert_good(READ("X=1"), "defaults");
@@ -315,10 +232,15 @@ static const struct {
     {"LATCHKEY_RATE_LIMIT_PER_MINUTE=1000001", "from 0 to 1000000"},
     {"AUDIBLE_RATE_LIMIT_STORAGE=memory", NULL},
     {"AUDIBLE_RATE_LIMIT_STORAGE=file", "memory, redis"},
+    {"LATCHKEY_STATE_STORE=redis://:pw@127.0.0.1:6379/0", NULL},
+    {"LATCHKEY_STATE_STORE=redis://127.0.0.1:99999", "port"},
+    {"LATCHKEY_ACCOUNT_STORE=redis://localhost", NULL},
+    {"LATCHKEY_ACCOUNT_STORE=redis://", "host"},
+    {"LATCHKEY_REDIS_CA_FILE=/no/such/file.pem", "can't be read"},
+    {"LATCHKEY_ACCOUNT_CACHE_SECONDS=60", NULL},
+    {"LATCHKEY_ACCOUNT_CACHE_SECONDS=61", "from 0 to 60"},
     /* known, and not built yet */
-    {"LATCHKEY_STATE_STORE=redis://:pw@cache:6379/0", "use memory"},
     {"LATCHKEY_ACCOUNT_STORE=mongodb://db/latchkey", "use sqlite:./data/latchkey.db"},
-    {"LATCHKEY_ACCOUNT_STORE=redis://cache", "use sqlite:./data/latchkey.db"},
     {"LATCHKEY_WORKERS=2", "use 1"},
     {"LATCHKEY_TLS_CERT=/etc/latchkey/cert.pem", "set without LATCHKEY_TLS_KEY"},
     {"LATCHKEY_TLS_KEY=/etc/latchkey/key.pem", "set without LATCHKEY_TLS_CERT"},
@@ -329,8 +251,8 @@ static const struct {
     {"LATCHKEY_METRICS_LISTEN=127.0.0.1:9100", NULL},
     {"LATCHKEY_METRICS_LISTEN=127.0.0.1:8090", "an address of its own"},
     {"LATCHKEY_DOCS_DIR=/usr/share/latchkey/docs", NULL},
-    {"LATCHKEY_USERS=mongodb", "use claims"},
-    {"AUDIBLE_RATE_LIMIT_STORAGE=redis", "use memory"},
+    {"LATCHKEY_USERS=mongodb", "set that to mongodb://"},
+    {"AUDIBLE_RATE_LIMIT_STORAGE=redis", "set that to redis://"},
 };
 
 Test(config, reads_good_values_and_says_what_is_wrong_with_bad_ones) {
