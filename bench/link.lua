@@ -32,6 +32,6 @@ end
 function response(_, headers, body)
     local state = string.match(body, '"state":"([^"]+)"')
     if state then
-        ready[#ready + 1] = { user = users[tonumber(headers["X-Request-ID"])], state = state }
+        ready[#ready + 1] = { user = users[tonumber(headers["X-Request-ID"] or headers["x-request-id"])], state = state }
     end
 end
