@@ -40,7 +40,7 @@ const struct note *find_note(const struct reading *reading, const char *name, co
     return NULL;
 }
 
-static void log_notes(const struct reading *reading) {
+void log_notes(const struct reading *reading) {
     for (size_t i = 0; i < reading->notes.count; i++) {
         const struct note *note = &reading->notes.at[i];
         cr_log_error("%s: %s: %s", note->is_problem ? "error" : "warning", note->name, note->text);

@@ -22,6 +22,8 @@ void reading_free(struct reading *reading);
 const struct note *find_note(const struct reading *reading, const char *name, const char *text,
                              bool is_problem);
 
+void log_notes(const struct reading *reading);
+
 /* These fail the test, with `label`; all but the last free the reading. */
 void assert_refused(struct reading reading, const char *name, const char *says, const char *label);
 void assert_warned(struct reading reading, const char *name, const char *says, const char *label);

@@ -235,7 +235,7 @@ static const struct {
     {"LATCHKEY_STATE_STORE=redis://:pw@127.0.0.1:6379/0", NULL},
     {"LATCHKEY_STATE_STORE=redis://127.0.0.1:99999", "port"},
     {"LATCHKEY_ACCOUNT_STORE=redis://localhost", NULL},
-    {"LATCHKEY_ACCOUNT_STORE=redis://", "host"},
+    {"LATCHKEY_ACCOUNT_STORE=redis://cache:0", "port"},
     {"LATCHKEY_REDIS_CA_FILE=/no/such/file.pem", "can't be read"},
     {"LATCHKEY_ACCOUNT_CACHE_SECONDS=60", NULL},
     {"LATCHKEY_ACCOUNT_CACHE_SECONDS=61", "from 0 to 60"},
