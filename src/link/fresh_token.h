@@ -67,7 +67,7 @@ struct fresh_token {
     /* ours */
     struct list node;
     struct loop_task task;
-    struct fresh_token_flight *flight;
+    struct flight *flight;
 };
 
 void fresh_token_get(struct fresh_tokens *tokens, struct fresh_token *op,
@@ -75,4 +75,4 @@ void fresh_token_get(struct fresh_tokens *tokens, struct fresh_token *op,
 
 /* `done` follows on a later turn with RC_CANCELED, or with the result if it was there already. The
  * flight goes on without it. */
-void fresh_token_cancel(struct fresh_tokens *tokens, struct fresh_token *op);
+void fresh_token_cancel(struct fresh_token *op);

@@ -109,7 +109,7 @@ static void on_page(struct books_op *books) {
 void library_cancel(struct library *library) {
     library->is_canceled = true;
     if (library->step == LIBRARY_TOKEN) {
-        fresh_token_cancel(library->linker->fresh_tokens, &library->token);
+        fresh_token_cancel(&library->token);
     } else if (library->step == LIBRARY_PAGE) {
         books_cancel(&library->books);
     }

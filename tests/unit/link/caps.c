@@ -60,7 +60,7 @@ static void expect_refused(struct rig *rig, struct fresh_tokens *tokens, struct 
     fresh_token_get(tokens, &asked.op, on_token);
     cr_assert_eq(asked.calls, 0, "done within the call");
     if (is_canceled) {
-        fresh_token_cancel(tokens, &asked.op);
+        fresh_token_cancel(&asked.op);
     }
     loop_run(&rig->loop);
     cr_assert_eq(asked.calls, 1);
