@@ -7,6 +7,7 @@
 #include "base/address.h"
 #include "base/log.h"
 #include "base/metrics.h"
+#include "base/metrics_group.h"
 #include "crypto/rng.h"
 #include "http/server.h"
 #include "io/loop.h"
@@ -32,6 +33,7 @@ struct api_opts {
     struct loop *loop;
     struct log *log;
     struct metrics *metrics;
+    const struct metrics_group *metrics_group; /* with those of others; NULL: there are none */
     struct rng *rng;
     struct bearer *bearer;
     bool has_published_keys; /* /readyz tells of them */

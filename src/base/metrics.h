@@ -203,7 +203,16 @@ enum { METRICS_KEY_POSITIONS = 4 };
       "attempts to connect to Redis")                                                              \
     X(LOG_LINES_DROPPED, "latchkey_log_lines_dropped_total", "counter",                            \
       "log lines that did not fit the buffer")                                                     \
+    X(WORKERS, "latchkey_workers", "gauge", "processes that serve")                                \
+    X(WORKER_RESTARTS, "latchkey_worker_restarts_total", "counter",                                \
+      "workers that ended and were started again")                                                 \
     X(PROCESS_START, "process_start_time_seconds", "gauge", "when it started, since 1970")
+
+/* Processes that share them are shown as one: a gauge is the sum of theirs, but for these, where
+ * MAX says that each has the same thing, and MIN which began it. */
+#define METRICS_NOT_ADDED(X)                                                                       \
+    X(JWKS_KEYS, MAX)                                                                              \
+    X(PROCESS_START, MIN)
 
 #define METRICS_ENUM(id, name, kind, help) METRIC_##id,
 enum metric { METRICS_MAP(METRICS_ENUM) METRIC_COUNT };
@@ -271,7 +280,13 @@ enum metrics_histogram {
 enum {
     METRICS_REQUESTS_AT = METRIC_COUNT,
     METRICS_HISTOGRAMS_AT = METRICS_REQUESTS_AT + METRICS_ROUTE_COUNT * METRICS_STATUS_CLASSES,
-    METRICS_CELLS = METRICS_HISTOGRAMS_AT + METRICS_HISTOGRAM_COUNT * METRICS_HISTOGRAM_CELLS
+    METRICS_PROCESS_AT = METRICS_HISTOGRAMS_AT + METRICS_HISTOGRAM_COUNT * METRICS_HISTOGRAM_CELLS,
+    /* What the system knows of a process (base/metrics_group), looked up now and then. */
+    METRICS_CPU_NS = METRICS_PROCESS_AT,
+    METRICS_CPU_GONE_NS, /* of processes that had this place before */
+    METRICS_RESIDENT_BYTES,
+    METRICS_VIRTUAL_BYTES,
+    METRICS_CELLS
 };
 
 struct metrics {
