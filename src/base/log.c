@@ -2,6 +2,7 @@
 #include "base/log.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -17,6 +18,7 @@ struct log {
     enum log_level level;
     const struct clock *clock;
     struct metrics *metrics;
+    int process; /* of those that share the file; 0: it has it alone */
     pthread_t writer;
     pthread_mutex_t mutex; /* what follows */
     pthread_cond_t filled;
@@ -53,6 +55,18 @@ static void write_all(int fd, struct slice bytes) {
     }
 }
 
+/* As many whole lines as the system writes in one piece, whoever else writes: pipe(7). */
+static void write_lines(int fd, struct slice lines) {
+    while (lines.len > 0) {
+        size_t n = lines.len < PIPE_BUF ? lines.len : PIPE_BUF;
+        while (lines.at[n - 1] != '\n') {
+            n--;
+        }
+        write_all(fd, slice_head(lines, n));
+        lines = slice_from(lines, n);
+    }
+}
+
 static void say_dropped(struct log *log);
 
 static void *writer_main(void *arg) {
@@ -72,7 +86,11 @@ static void *writer_main(void *arg) {
         batch = full;
         log->writing = true;
         pthread_mutex_unlock(&log->mutex);
-        write_all(log->fd, buf_slice(&batch));
+        if (log->process != 0) {
+            write_lines(log->fd, buf_slice(&batch));
+        } else {
+            write_all(log->fd, buf_slice(&batch));
+        }
         buf_clear(&batch);
         pthread_mutex_lock(&log->mutex);
         log->writing = false;
@@ -120,6 +138,12 @@ struct log *log_new(int fd, enum log_level level, const struct clock *clock,
         return NULL;
     }
     return log;
+}
+
+void log_share(struct log *log, int process) {
+    pthread_mutex_lock(&log->mutex);
+    log->process = process;
+    pthread_mutex_unlock(&log->mutex);
 }
 
 void log_free(struct log *log) {
@@ -190,6 +214,10 @@ static void format(const struct log *log, struct buf *out, const struct line *li
     for (size_t i = 0; i < line->n; i++) {
         write_field(&w, &line->fields[i], text_max);
     }
+    if (log->process != 0) {
+        jsonw_name(&w, "worker");
+        jsonw_i64(&w, log->process);
+    }
     if (text_max != SIZE_MAX) {
         jsonw_name(&w, "clipped");
         jsonw_bool(&w, true);
@@ -237,7 +265,7 @@ static void say_dropped(struct log *log) {
 static void enqueue(struct log *log, const struct line *line) {
     char at[LIMIT_LOG_LINE_BYTES];
     struct buf out;
-    buf_init_fixed(&out, at, sizeof at);
+    buf_init_fixed(&out, at, log->process != 0 ? PIPE_BUF : sizeof at);
     format_line(log, &out, line);
     pthread_mutex_lock(&log->mutex);
     while (line->audit && !fits(log, out.len)) {

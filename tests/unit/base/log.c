@@ -3,6 +3,7 @@
 
 #include <criterion/criterion.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -349,6 +350,62 @@ Test(log, many_threads) {
     pthread_join(reader, NULL);
     close(p.ends[0]);
     cr_assert_eq(count_lines(buf_slice(&p.out)).plain, WRITERS * LINES);
+    buf_fini(&p.out);
+    CHECK_LEAKS();
+}
+
+/* Several processes with one pipe: here several logs, since each has a thread that writes. */
+enum { SHARERS = 4, SHARED_LINES = 300 };
+
+static void *write_shared(void *arg) {
+    static char filler[3 * PIPE_BUF];
+    memset(filler, 's', sizeof filler);
+    for (int i = 0; i < SHARED_LINES; i++) {
+        size_t n = (size_t)i * 97 % (i % 10 == 0 ? sizeof filler : PIPE_BUF);
+        LOG_AUDIT((struct log *)arg, "x", SLICE_NULL, log_int("number", i),
+                  log_text("filler", slice_make(filler, n)));
+    }
+    return NULL;
+}
+
+static void expect_whole_lines(struct slice rest) {
+    int next[SHARERS] = {0};
+    struct json *line;
+    while ((line = next_line(&rest)) != NULL) {
+        int64_t process = 0;
+        int64_t number = -1;
+        cr_assert(json_to_i64(json_member(line, "worker"), &process));
+        cr_assert(process >= 1 && process <= SHARERS, "%ld", (long)process);
+        cr_assert(json_to_i64(json_member(line, "number"), &number));
+        cr_assert_eq(number, next[process - 1]++, "in order");
+        json_close(line);
+    }
+    for (int i = 0; i < SHARERS; i++) {
+        cr_assert_eq(next[i], SHARED_LINES, "%d", next[i]);
+    }
+}
+
+Test(log, lines_stay_whole_where_others_write_too) {
+    struct piped p;
+    struct log *logs[SHARERS];
+    pthread_t writers[SHARERS];
+    pthread_t reader;
+    piped_init(&p, LOG_INFO);
+    for (int i = 0; i < SHARERS; i++) {
+        logs[i] = log_new(p.ends[1], LOG_INFO, &p.clock, NULL);
+        log_share(logs[i], i + 1);
+        cr_assert_eq(pthread_create(&writers[i], NULL, write_shared, logs[i]), 0);
+    }
+    cr_assert_eq(pthread_create(&reader, NULL, read_all, &p), 0);
+    for (int i = 0; i < SHARERS; i++) {
+        pthread_join(writers[i], NULL);
+        log_free(logs[i]);
+    }
+    log_free(p.log);
+    close(p.ends[1]);
+    pthread_join(reader, NULL);
+    close(p.ends[0]);
+    expect_whole_lines(buf_slice(&p.out));
     buf_fini(&p.out);
     CHECK_LEAKS();
 }
