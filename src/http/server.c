@@ -3,6 +3,7 @@
 
 #include <assert.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "base/limits.h"
 #include "base/mem.h"
@@ -139,27 +140,56 @@ static void close_listeners(struct http_server *server) {
     }
 }
 
-enum rc http_server_listen(struct http_server *server, struct slice address, int *port,
-                           char problem[STREAM_PROBLEM_BYTES]) {
+/* Memory for one more, or NULL. */
+static struct stream_listener *new_listener(const struct http_server *server,
+                                            char problem[STREAM_PROBLEM_BYTES]) {
     if (server->listener_count == LIMIT_LISTENERS) {
         snprintf(problem, STREAM_PROBLEM_BYTES, "cannot listen on more than %d addresses",
                  LIMIT_LISTENERS);
-        return RC_FULL;
+        return NULL;
     }
-    struct stream_listener *listener = mem_alloc(sizeof *listener);
-    enum rc rc =
-        stream_listen(server->conns.loop, listener, address, &listener_events, server, problem);
-    if (rc != RC_OK) {
-        mem_free(listener);
-        return rc;
-    }
-    if (server->has_tls && !slice_starts(address, SLICE("unix:"))) {
+    return mem_alloc(sizeof(struct stream_listener));
+}
+
+static void add_listener(struct http_server *server, struct stream_listener *listener, int *port) {
+    if (server->has_tls && !listener->is_unix) {
         listener->tls = &server->tls;
     }
     server->listeners[server->listener_count++] = listener;
     server->open_listeners++;
     server->is_listening = true;
     *port = stream_listener_port(listener);
+}
+
+enum rc http_server_listen(struct http_server *server, struct slice address, int *port,
+                           char problem[STREAM_PROBLEM_BYTES]) {
+    struct stream_listener *listener = new_listener(server, problem);
+    if (listener == NULL) {
+        return RC_FULL;
+    }
+    enum rc rc =
+        stream_listen(server->conns.loop, listener, address, &listener_events, server, problem);
+    if (rc != RC_OK) {
+        mem_free(listener);
+        return rc;
+    }
+    add_listener(server, listener, port);
+    return RC_OK;
+}
+
+enum rc http_server_listen_bound(struct http_server *server, int fd, int *port,
+                                 char problem[STREAM_PROBLEM_BYTES]) {
+    struct stream_listener *listener = new_listener(server, problem);
+    if (listener == NULL) {
+        return RC_FULL;
+    }
+    int error = stream_listen_bound(server->conns.loop, listener, fd, &listener_events, server);
+    if (error != 0) {
+        snprintf(problem, STREAM_PROBLEM_BYTES, "cannot listen: %s", strerror(error));
+        mem_free(listener);
+        return RC_IO;
+    }
+    add_listener(server, listener, port);
     return RC_OK;
 }
 

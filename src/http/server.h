@@ -62,6 +62,10 @@ const struct tls *http_server_tls(const struct http_server *server); /* NULL: pl
 enum rc http_server_listen(struct http_server *server, struct slice address, int *port,
                            char problem[STREAM_PROBLEM_BYTES]);
 
+/* On a socket that is bound already (io/bind): the server's where RC_OK is returned. */
+enum rc http_server_listen_bound(struct http_server *server, int fd, int *port,
+                                 char problem[STREAM_PROBLEM_BYTES]);
+
 /* Closes the listeners; every further reply says "Connection: close"; idle connections close after
  * LIMIT_DRAIN_GRACE_MS, so that a request that is on its way is still answered. `drained` runs when
  * the last connection is gone, or after `timeout_ms` (what is left is then cut: handlers hear

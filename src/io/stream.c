@@ -5,17 +5,15 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
-#include <netinet/tcp.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
 #include "base/limits.h"
 #include "base/mem.h"
+#include "io/bind.h"
 #include "io/stream_tls.h"
 
 /* A burst of new connections must not starve the ones that are there. */
@@ -257,7 +255,7 @@ static void take(struct stream_listener *listener, int fd, const union address *
     stream->shaking = (struct list){0};
     stream->held = (struct list){0};
     write_peer(address, stream->peer);
-    int failed = adopt(stream, listener->loop, fd, listener->unix_path != NULL);
+    int failed = adopt(stream, listener->loop, fd, listener->is_unix);
     stream->handle.data = stream;
     if (failed != 0) {
         close(fd);
@@ -344,108 +342,6 @@ static void on_acceptable(uv_poll_t *poll, int status, int events) {
 
 /* --------------------------------------------------------------------------------- listening */
 
-static bool parse_port(struct slice text, uint16_t *out) {
-    uint64_t port;
-    if (!slice_to_u64(text, UINT16_MAX, &port)) {
-        return false;
-    }
-    *out = htons((uint16_t)port);
-    return true;
-}
-
-static bool parse_tcp(struct slice text, union address *out, socklen_t *length) {
-    char host[STREAM_ADDRESS_BYTES];
-    size_t colon = text.len;
-    while (colon > 0 && text.at[colon - 1] != ':') {
-        colon--;
-    }
-    if (colon < 2 || colon - 1 >= sizeof host) {
-        return false;
-    }
-    struct slice name = slice_head(text, colon - 1);
-    bool is_v6 = name.len > 2 && name.at[0] == '[' && name.at[name.len - 1] == ']';
-    if (is_v6) {
-        name = slice_make(name.at + 1, name.len - 2);
-    }
-    memcpy(host, name.at, name.len);
-    host[name.len] = '\0';
-    struct slice port = slice_from(text, colon);
-    if (is_v6) {
-        out->v6.sin6_family = AF_INET6;
-        *length = sizeof out->v6;
-        return inet_pton(AF_INET6, host, &out->v6.sin6_addr) == 1 &&
-               parse_port(port, &out->v6.sin6_port);
-    }
-    out->v4.sin_family = AF_INET;
-    *length = sizeof out->v4;
-    return inet_pton(AF_INET, host, &out->v4.sin_addr) == 1 && parse_port(port, &out->v4.sin_port);
-}
-
-static bool parse_unix(struct slice path, union address *out, socklen_t *length) {
-    if (path.len == 0 || path.len >= sizeof out->local.sun_path ||
-        memchr(path.at, '\0', path.len) != NULL) {
-        return false;
-    }
-    out->local.sun_family = AF_UNIX;
-    memcpy(out->local.sun_path, path.at, path.len);
-    *length = sizeof out->local;
-    return true;
-}
-
-static bool parse_address(struct slice text, union address *out, socklen_t *length) {
-    struct slice prefix = SLICE("unix:");
-    return slice_starts(text, prefix) ? parse_unix(slice_from(text, prefix.len), out, length)
-                                      : parse_tcp(text, out, length);
-}
-
-/* Removes a socket file that nobody listens on any more. 0, or an errno. */
-static int remove_stale(const union address *address, socklen_t length) {
-    struct stat st;
-    if (lstat(address->local.sun_path, &st) != 0) {
-        return errno == ENOENT ? 0 : errno;
-    }
-    if (!S_ISSOCK(st.st_mode)) {
-        return EEXIST;
-    }
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (fd < 0) {
-        return errno;
-    }
-    int error = connect(fd, &address->any, length) == 0 ? EADDRINUSE : errno;
-    close(fd);
-    if (error == ECONNREFUSED) {
-        return unlink(address->local.sun_path) == 0 ? 0 : errno;
-    }
-    return error == ENOENT ? 0 : EADDRINUSE;
-}
-
-/* The listening socket, or an errno below zero. Connections inherit TCP_NODELAY from it. */
-static int open_socket(const union address *address, socklen_t length) {
-    int family = address->any.sa_family;
-    int error = family == AF_UNIX ? remove_stale(address, length) : 0;
-    if (error != 0) {
-        return -error;
-    }
-    int fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (fd < 0) {
-        return -errno;
-    }
-    int one = 1;
-    if (family != AF_UNIX && (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one) != 0 ||
-                              setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one) != 0)) {
-        goto failed;
-    }
-    if (bind(fd, &address->any, length) != 0 || listen(fd, LISTEN_BACKLOG) != 0) {
-        goto failed;
-    }
-    return fd;
-
-failed:
-    error = errno;
-    close(fd);
-    return -error;
-}
-
 static void close_files(struct stream_listener *listener) {
     close(listener->fd);
     listener->fd = -1;
@@ -459,55 +355,51 @@ static void close_files(struct stream_listener *listener) {
     }
 }
 
-enum rc stream_listen(struct loop *loop, struct stream_listener *listener, struct slice address,
-                      const struct stream_listener_events *events, void *owner,
-                      char problem[STREAM_PROBLEM_BYTES]) {
-    union address parsed = {0};
-    socklen_t length = 0;
-    if (!parse_address(address, &parsed, &length)) {
-        snprintf(problem, STREAM_PROBLEM_BYTES,
-                 "\"%.*s\" is no address: write 127.0.0.1:8090, [::1]:8090 or unix:/path",
-                 SLICE_ARGS(slice_head(address, 100)));
-        return RC_USAGE;
+int stream_listen_bound(struct loop *loop, struct stream_listener *listener, int fd,
+                        const struct stream_listener_events *events, void *owner) {
+    *listener = (struct stream_listener){
+        .loop = loop, .events = events, .fd = fd, .reserve_fd = -1, .owner = owner};
+    listener->is_unix = bind_is_unix(fd);
+    if (listen(fd, LISTEN_BACKLOG) != 0) {
+        return errno;
     }
-    int fd = open_socket(&parsed, length);
-    if (fd < 0) {
-        snprintf(problem, STREAM_PROBLEM_BYTES, "cannot listen on %.*s: %s",
-                 SLICE_ARGS(slice_head(address, 150)), strerror(-fd));
-        return RC_IO;
+    int failed = uv_poll_init(&loop->uv, &listener->poll, fd);
+    if (failed != 0) {
+        return -failed; /* libuv's codes are the system's here */
     }
     if (loop->read_buffer == NULL) {
         loop->read_buffer = mem_alloc(LIMIT_READ_BUFFER_BYTES);
     }
-    *listener = (struct stream_listener){
-        .loop = loop, .events = events, .fd = fd, .reserve_fd = open_reserve(), .owner = owner};
-    if (parsed.any.sa_family == AF_UNIX) {
-        listener->unix_path = mem_strdup(slice_str(parsed.local.sun_path));
-    }
-    int failed = uv_poll_init(&loop->uv, &listener->poll, fd);
-    if (failed != 0) {
-        snprintf(problem, STREAM_PROBLEM_BYTES, "cannot listen on %.*s: %s",
-                 SLICE_ARGS(slice_head(address, 150)), uv_strerror(failed));
-        close_files(listener);
-        return RC_IO;
-    }
+    listener->reserve_fd = open_reserve();
     listener->poll.data = listener;
     loop_timer_init(loop, &listener->pause);
     listener->open_handles = 2;
     uv_poll_start(&listener->poll, UV_READABLE, on_acceptable);
+    return 0;
+}
+
+enum rc stream_listen(struct loop *loop, struct stream_listener *listener, struct slice address,
+                      const struct stream_listener_events *events, void *owner,
+                      char problem[STREAM_PROBLEM_BYTES]) {
+    int fd;
+    enum rc rc = bind_socket(address, BIND_ALONE, &fd, problem);
+    if (rc != RC_OK) {
+        return rc;
+    }
+    int error = stream_listen_bound(loop, listener, fd, events, owner);
+    if (listener->is_unix) {
+        listener->unix_path = mem_strdup(slice_from(address, SLICE("unix:").len));
+    }
+    if (error != 0) {
+        bind_tell(problem, address, strerror(error));
+        close_files(listener);
+        return RC_IO;
+    }
     return RC_OK;
 }
 
 int stream_listener_port(const struct stream_listener *listener) {
-    union address address = {0};
-    socklen_t length = sizeof address;
-    if (getsockname(listener->fd, &address.any, &length) != 0) {
-        return 0;
-    }
-    if (address.any.sa_family == AF_INET) {
-        return ntohs(address.v4.sin_port);
-    }
-    return address.any.sa_family == AF_INET6 ? ntohs(address.v6.sin6_port) : 0;
+    return bind_port(listener->fd);
 }
 
 static void handle_closed(struct stream_listener *listener) {

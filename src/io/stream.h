@@ -101,7 +101,8 @@ struct stream_listener {
     struct loop_timer pause; /* accepting rests when even the reserve is gone: never a busy loop */
     struct loop *loop;
     const struct stream_listener_events *events;
-    char *unix_path; /* removed again on close; NULL for TCP */
+    bool is_unix;
+    char *unix_path; /* removed again on close; NULL for TCP, and where it is another's */
     int fd;
     int reserve_fd; /* given up for a moment when files run out, to accept and close */
     int open_handles;
@@ -117,6 +118,10 @@ enum { STREAM_PROBLEM_BYTES = 256 };
 enum rc stream_listen(struct loop *loop, struct stream_listener *listener, struct slice address,
                       const struct stream_listener_events *events, void *owner,
                       char problem[STREAM_PROBLEM_BYTES]);
+/* The same on a socket that is bound already, and may listen. Zero, and the descriptor is the
+ * listener's; a socket file is left alone by it. Or an errno. */
+int stream_listen_bound(struct loop *loop, struct stream_listener *listener, int fd,
+                        const struct stream_listener_events *events, void *owner);
 int stream_listener_port(const struct stream_listener *listener); /* 0 for a unix socket */
 
 /* Accepts what has connected already (closing the socket would reset it), then closes. */
