@@ -41,7 +41,8 @@ struct app {
     const struct config *config;
     const struct clock *clock;
     struct app_hooks hooks;
-    struct metrics metrics;
+    struct metrics *metrics; /* own_metrics, or a place beside those of other workers */
+    struct metrics own_metrics;
     struct log *log;
     struct loop loop;
     struct rng rng;
@@ -67,6 +68,7 @@ struct app {
     atomic_bool wants_reload;
     uv_signal_t signals[SIGNALS];
     int signals_open;
+    struct worker_link link; /* of a worker */
     struct loop_timer delay; /* before the drain */
     enum phase phase;
     size_t built; /* of `steps` */
@@ -154,11 +156,26 @@ static void on_wake(uv_async_t *wake) {
     }
 }
 
+/* A worker's parent hears the same signals, and says what follows from them: a terminal, or
+ * systemd, sends them to each process. */
 static void on_signal(uv_signal_t *handle, int number) {
+    struct app *app = handle->data;
+    if (app->hooks.worker != NULL && !app->link.is_orphan) {
+        return;
+    }
     if (number == SIGHUP) {
-        on_reload(handle->data);
+        on_reload(app);
     } else {
-        on_stop(handle->data);
+        on_stop(app);
+    }
+}
+
+static void on_told(void *owner, enum worker_order order) {
+    struct app *app = owner;
+    if (order == WORKER_RELOAD) {
+        on_reload(app);
+    } else if (order == WORKER_HURRY || app->phase == PHASE_SERVING) {
+        on_stop(app);
     }
 }
 
@@ -223,6 +240,21 @@ static bool close_signals(struct app *app) {
     return count == 0;
 }
 
+static enum rc build_link(struct app *app) {
+    const struct worker *worker = app->hooks.worker;
+    return worker == NULL || worker_link_open(&app->link, &app->loop, worker, on_told, app) == RC_OK
+               ? RC_OK
+               : fail(app, RC_IO, "the parent can't be heard");
+}
+
+static bool close_link(struct app *app) {
+    if (app->hooks.worker == NULL) {
+        return true;
+    }
+    worker_link_close(&app->link, close_next);
+    return false;
+}
+
 static void on_delay_closed(struct loop_timer *timer) {
     close_next(LIST_ENTRY(timer, struct app, delay));
 }
@@ -285,7 +317,7 @@ static enum rc build_stores(struct app *app) {
     app->stores.loop = &app->loop;
     app->stores.work = app->work;
     app->stores.log = app->log;
-    app->stores.metrics = &app->metrics;
+    app->stores.metrics = app->metrics;
     app->stores.rng = &app->rng;
     enum rc rc = stores_open(&app->stores, problem);
     return rc == RC_OK ? RC_OK : fail(app, rc, "%s", problem);
@@ -333,7 +365,7 @@ static enum rc build_keys(struct app *app) {
         .upstream = app->upstream,
         .work = app->work,
         .log = app->log,
-        .metrics = &app->metrics,
+        .metrics = app->metrics,
         .url = app->config->jwks_url,
         .times = jwks_source_usual,
     });
@@ -362,7 +394,7 @@ static enum rc build_bearer(struct app *app) {
         .source = app->keys,
         .lane = app->signatures,
         .loop = &app->loop,
-        .metrics = &app->metrics,
+        .metrics = app->metrics,
     });
     return app->bearer != NULL ? RC_OK : fail(app, RC_CRYPTO, "SECRET_KEY can't be used as a key");
 }
@@ -405,7 +437,7 @@ static void fill_provider(struct app *app) {
     app->provider.loop = &app->loop;
     app->provider.upstream = app->upstream;
     app->provider.work = app->work;
-    app->provider.metrics = &app->metrics;
+    app->provider.metrics = app->metrics;
     app->provider.log = app->log;
 }
 
@@ -415,7 +447,8 @@ static enum rc build_api(struct app *app) {
     app->api = api_new(&(const struct api_opts){
         .loop = &app->loop,
         .log = app->log,
-        .metrics = &app->metrics,
+        .metrics = app->metrics,
+        .metrics_group = app->hooks.worker != NULL ? &app->hooks.worker->metrics : NULL,
         .rng = &app->rng,
         .bearer = app->bearer,
         .has_published_keys = has_published_keys(app),
@@ -474,7 +507,7 @@ static enum rc new_server(struct app *app, const struct http_handler *handler,
 }
 
 static enum rc build_server(struct app *app) {
-    return new_server(app, &api_handler, (size_t)app->config->connections_max, &app->metrics,
+    return new_server(app, &api_handler, (size_t)app->config->connections_max, app->metrics,
                       &app->server);
 }
 
@@ -552,13 +585,33 @@ static void log_listening(struct app *app, const char *event, struct slice addre
         log_text("version", slice_str(LATCHKEY_VERSION)), log_int("pid", getpid()));
 }
 
+/* A worker's sockets are made by its parent; whichever it has is what was configured then. */
+static enum rc listen_at(struct app *app, struct http_server *server, size_t i, int *port) {
+    const struct config *config = app->config;
+    const struct worker *worker = app->hooks.worker;
+    bool is_metrics = i == config->listen.count;
+    size_t wanted = config->listen.count + (slice_is_null(config->metrics_listen) ? 0 : 1);
+    struct slice address = is_metrics ? config->metrics_listen : config->listen.at[i];
+    char problem[STREAM_PROBLEM_BYTES];
+    enum rc rc;
+    if (worker == NULL) {
+        rc = http_server_listen(server, address, port, problem);
+    } else if (worker->sockets == wanted) {
+        rc = http_server_listen_bound(server, WORKER_SOCKETS_FD + (int)i, port, problem);
+    } else {
+        return fail(app, RC_USAGE, "there are more or fewer addresses than at the start of all");
+    }
+    return rc == RC_OK ? RC_OK
+                       : fail(app, rc, "%s: %s",
+                              is_metrics ? "LATCHKEY_METRICS_LISTEN" : "LATCHKEY_LISTEN", problem);
+}
+
 static enum rc build_listeners(struct app *app) {
     const struct config_list *addresses = &app->config->listen;
     for (size_t i = 0; i < addresses->count; i++) {
-        char problem[STREAM_PROBLEM_BYTES];
-        enum rc rc = http_server_listen(app->server, addresses->at[i], &app->ports[i], problem);
+        enum rc rc = listen_at(app, app->server, i, &app->ports[i]);
         if (rc != RC_OK) {
-            return fail(app, rc, "LATCHKEY_LISTEN: %s", problem);
+            return rc;
         }
     }
     for (size_t i = 0; i < addresses->count; i++) {
@@ -568,17 +621,14 @@ static enum rc build_listeners(struct app *app) {
 }
 
 static enum rc build_metrics_listener(struct app *app) {
-    char problem[STREAM_PROBLEM_BYTES];
-    struct slice address = app->config->metrics_listen;
     if (app->metrics_server == NULL) {
         return RC_OK;
     }
-    enum rc rc = http_server_listen(app->metrics_server, address, &app->metrics_port, problem);
-    if (rc != RC_OK) {
-        return fail(app, rc, "LATCHKEY_METRICS_LISTEN: %s", problem);
+    enum rc rc = listen_at(app, app->metrics_server, app->config->listen.count, &app->metrics_port);
+    if (rc == RC_OK) {
+        log_listening(app, "metrics_listening", app->config->metrics_listen, app->metrics_port);
     }
-    log_listening(app, "metrics_listening", address, app->metrics_port);
-    return RC_OK;
+    return rc;
 }
 
 /* `close` says whether it is done; otherwise close_next is called when it is. NULL: nothing to do.
@@ -591,6 +641,7 @@ static const struct {
     {"wake", build_wake, close_wake},
     {"signals", NULL, close_signals}, /* so that half of them are closed too */
     {"signals", build_signals, NULL},
+    {"link", build_link, close_link},
     {"delay", build_delay, close_delay},
     {"random", build_random, close_random},
     {"work", build_work, close_work},
@@ -677,10 +728,14 @@ enum rc app_start(struct app **out, const struct config *config, const struct cl
     app->config = config;
     app->clock = clock;
     app->hooks = *hooks;
-    app->log = log_new(hooks->log_fd, config->log_level, clock, &app->metrics);
+    app->metrics = hooks->worker != NULL ? worker_metrics(hooks->worker) : &app->own_metrics;
+    app->log = log_new(hooks->log_fd, config->log_level, clock, app->metrics);
     if (app->log == NULL) {
         mem_free(app);
         return RC_IO;
+    }
+    if (hooks->worker != NULL) {
+        log_share(app->log, hooks->worker->number);
     }
     if (loop_init(&app->loop, clock) != RC_OK) {
         LOG(app->log, LOG_ERROR, "start_failed", SLICE_NULL, log_text("step", SLICE("loop")));
@@ -688,8 +743,8 @@ enum rc app_start(struct app **out, const struct config *config, const struct cl
         mem_free(app);
         return RC_IO;
     }
-    app->loop.metrics = &app->metrics;
-    metrics_set(&app->metrics, METRIC_PROCESS_START, clock_wall_ms(clock) / 1000);
+    app->loop.metrics = app->metrics;
+    metrics_set(app->metrics, METRIC_PROCESS_START, clock_wall_ms(clock) / 1000);
     if (hooks->owns_process) {
         settle_process(app);
     }
@@ -700,6 +755,7 @@ enum rc app_start(struct app **out, const struct config *config, const struct cl
         end(app);
         return rc;
     }
+    metrics_set(app->metrics, METRIC_WORKERS, 1);
     *out = app;
     return RC_OK;
 }
@@ -717,7 +773,7 @@ int app_metrics_port(const struct app *app) {
 }
 
 const struct metrics *app_metrics(const struct app *app) {
-    return &app->metrics;
+    return app->metrics;
 }
 
 void app_flush_log(struct app *app) {

@@ -6,6 +6,7 @@
 
 #include "app/config.h"
 #include "app/notes.h"
+#include "app/worker.h"
 #include "base/clock.h"
 #include "base/metrics.h"
 #include "base/rc.h"
@@ -19,6 +20,7 @@ struct app_hooks {
     bool owns_process;         /* takes signals, raises the open-files limit, forbids core dumps */
     const struct notes *notes; /* warnings to be logged; may be NULL. Read by app_start only */
     char *const *env; /* that of the configuration: reloads read its files again. May be NULL */
+    const struct worker *worker; /* NULL: a process of its own */
 };
 
 /* Listens when it returns RC_OK (and says so in the log, a line an address). Otherwise nothing is
