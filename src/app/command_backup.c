@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "app/command_backup.h"
 
+#include "app/account_store.h"
 #include "app/process.h"
 #include "store/accounts_sqlite_backup.h"
 
@@ -24,9 +25,16 @@ int command_backup_run(const struct command_line *line) {
         return command_line_refuse(line, line->argv[line->argc > 2 ? 2 : 1]);
     }
     int code = command_line_config(line, &config);
-    if (code == COMMAND_GOOD) {
-        code = backup(config, line->argv[1]);
-        config_free(config);
+    if (code != COMMAND_GOOD) {
+        return code;
     }
+    if (account_store_is_shared(config->account_store)) {
+        fprintf(stderr, "latchkey backup: LATCHKEY_ACCOUNT_STORE is no SQLite file; a Redis or a "
+                        "MongoDB is copied by its own means, or into a file by latchkey migrate\n");
+        code = COMMAND_USAGE;
+    } else {
+        code = backup(config, line->argv[1]);
+    }
+    config_free(config);
     return code;
 }

@@ -64,6 +64,8 @@ static void on_done(void *owner, enum rc rc, const char *cause,
     rekey->found_more = counts->resealed + counts->sealed + counts->failed > 0;
     if (rc == RC_OK && rekey->found_more && rekey->pass < PASSES_MAX) {
         start_pass(rekey);
+    } else {
+        loop_stop(&rekey->store.loop);
     }
 }
 
@@ -102,7 +104,8 @@ static int judge(const struct rekey *rekey) {
 
 static int rekey_all(const struct config *config) {
     struct rekey rekey = {.config = config};
-    if (!command_store_open(&rekey.store, config, "rekey")) {
+    const struct command_store_opts opts = {.config = config, .command = "rekey"};
+    if (!command_store_open(&rekey.store, &opts)) {
         return COMMAND_FAILED;
     }
     rekey.told_ms = clock_mono_ms(&rekey.store.clock);

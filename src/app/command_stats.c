@@ -3,19 +3,25 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <unistd.h>
 
 #include "app/command_store.h"
 #include "store/accounts_stats.h"
 
 struct result {
+    struct loop *loop;
     enum rc rc;
+    const char *cause;
     struct accounts_stats stats;
 };
 
-static void on_done(void *owner, enum rc rc, const struct accounts_stats *stats) {
+static void on_done(void *owner, enum rc rc, const char *cause,
+                    const struct accounts_stats *stats) {
     struct result *result = owner;
     result->rc = rc;
+    result->cause = cause;
     result->stats = *stats;
+    loop_stop(result->loop);
 }
 
 /* A name and a number a line: for people, and for awk. */
@@ -43,8 +49,11 @@ static void print_stats(const struct accounts_stats *stats, size_t keys) {
 
 static int count(const struct config *config) {
     struct command_store store;
-    struct result result = {.rc = RC_INTERNAL};
-    if (!command_store_open(&store, config, "stats")) {
+    struct result result = {.loop = &store.loop, .rc = RC_INTERNAL};
+    /* stdout is for the counts */
+    const struct command_store_opts opts = {
+        .config = config, .command = "stats", .log_fd = STDERR_FILENO};
+    if (!command_store_open(&store, &opts)) {
         return COMMAND_FAILED;
     }
     accounts_stats_start(&(const struct accounts_stats_opts){.loop = &store.loop,
@@ -56,7 +65,8 @@ static int count(const struct config *config) {
     loop_run(&store.loop);
     command_store_close(&store);
     if (result.rc != RC_OK) {
-        fprintf(stderr, "latchkey stats: %s\n", rc_text(result.rc));
+        fprintf(stderr, "latchkey stats: the accounts can't be read (%s)\n",
+                result.cause != NULL ? result.cause : rc_text(result.rc));
         return COMMAND_FAILED;
     }
     print_stats(&result.stats,

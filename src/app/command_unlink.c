@@ -46,9 +46,19 @@ static int parse_options(const struct command_line *line, struct slice *sub) {
     return COMMAND_GOOD;
 }
 
+static void on_accounts_closed(void *owner) {
+    struct unlink *unlink = owner;
+    loop_stop(&unlink->store.loop);
+}
+
+static void on_upstream_closed(void *owner) {
+    struct unlink *unlink = owner;
+    accounts_close(unlink->accounts, on_accounts_closed, unlink); /* and the backend with it */
+}
+
 static void on_linker_closed(void *owner) {
     struct unlink *unlink = owner;
-    upstream_close(unlink->upstream, NULL, NULL);
+    upstream_close(unlink->upstream, on_upstream_closed, unlink);
 }
 
 /* A revocation that is under way is waited for. */
@@ -79,9 +89,8 @@ static void run(struct unlink *unlink, const struct config *config, struct slice
     linker_open(&unlink->linker);
     unlink->flow.user_id = sub;
     disconnect_start(&unlink->linker, &unlink->flow, on_done);
-    loop_run(&store->loop);
-    accounts_close(unlink->accounts, NULL, NULL); /* and the backend with it */
     store->backend = NULL;
+    loop_run(&store->loop);
 }
 
 static int judge(enum rc rc) {
@@ -95,7 +104,8 @@ static int judge(enum rc rc) {
 static int unlink_one(const struct config *config, struct slice sub) {
     struct unlink unlink = {.upstream = NULL};
     const char *problem;
-    if (!command_store_open(&unlink.store, config, "unlink")) {
+    const struct command_store_opts opts = {.config = config, .command = "unlink"};
+    if (!command_store_open(&unlink.store, &opts)) {
         return COMMAND_FAILED;
     }
     unlink.upstream = provider_parts_upstream(&unlink.store.loop, config, &problem);

@@ -27,12 +27,12 @@ const char *accounts_stats_sync_name(enum account_sync sync) {
     return sync_names[sync];
 }
 
-static void end(struct walk *walk, enum rc rc) {
+static void end(struct walk *walk, enum rc rc, const char *cause) {
     struct accounts_stats_opts opts = walk->opts;
     struct accounts_stats stats = walk->stats;
     buf_fini(&walk->op.bytes);
     mem_free(walk);
-    opts.done(opts.owner, rc, &stats);
+    opts.done(opts.owner, rc, cause, &stats);
 }
 
 static void count_token(struct walk *walk, struct slice stored) {
@@ -79,7 +79,7 @@ static void read_next(struct walk *walk);
 static void on_counted(struct work_op *work, enum rc rc) {
     struct walk *walk = LIST_ENTRY(work, struct walk, work);
     if (rc != RC_OK) {
-        end(walk, RC_STORAGE_UNAVAILABLE);
+        end(walk, RC_STORAGE_UNAVAILABLE, rc_text(rc));
         return;
     }
     struct slice user_id = walk->op.row.user_id;
@@ -91,9 +91,11 @@ static void on_counted(struct work_op *work, enum rc rc) {
 static void on_read(struct accounts_backend_op *op) {
     struct walk *walk = LIST_ENTRY(op, struct walk, op);
     if (op->rc == RC_ABSENT) {
-        end(walk, RC_OK);
-    } else if (op->rc != RC_OK || op->row.user_id.len > LIMIT_USER_ID_BYTES) {
-        end(walk, RC_STORAGE_UNAVAILABLE);
+        end(walk, RC_OK, NULL);
+    } else if (op->rc != RC_OK) {
+        end(walk, RC_STORAGE_UNAVAILABLE, op->cause);
+    } else if (op->row.user_id.len > LIMIT_USER_ID_BYTES) {
+        end(walk, RC_STORAGE_UNAVAILABLE, "a user id is too long");
     } else {
         work_submit(walk->opts.work, &walk->work, run_count, on_counted);
     }

@@ -28,8 +28,9 @@ struct accounts_stats_opts {
     struct work *work;
     struct accounts_backend *backend; /* borrowed until `done` */
     const struct fernet_keys *keys;   /* NULL: none */
-    /* Once, on a later turn. RC_OK, or RC_STORAGE_UNAVAILABLE with what was counted by then. */
-    void (*done)(void *owner, enum rc rc, const struct accounts_stats *stats);
+    /* Once, on a later turn. RC_OK, or RC_STORAGE_UNAVAILABLE with what was counted by then;
+       `cause` says why (static text, or NULL). */
+    void (*done)(void *owner, enum rc rc, const char *cause, const struct accounts_stats *stats);
     void *owner;
 };
 
