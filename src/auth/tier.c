@@ -6,11 +6,7 @@ static const struct slice admin_roles[] = {
     {"billing_admin", 13}, {"support", 7},
 };
 
-static bool is_admin_role(const struct json *role) {
-    struct slice name;
-    if (!json_to_slice(role, &name)) {
-        return false;
-    }
+static bool is_admin_role(struct slice name) {
     for (size_t i = 0; i < sizeof admin_roles / sizeof admin_roles[0]; i++) {
         if (slice_eq(name, admin_roles[i])) {
             return true;
@@ -19,24 +15,28 @@ static bool is_admin_role(const struct json *role) {
     return false;
 }
 
-static bool has_admin_role(const struct json *roles) {
-    for (size_t i = 0; i < json_length(roles); i++) {
-        if (is_admin_role(json_at(roles, i))) {
-            return true;
-        }
+void tier_read(const struct slice *roles, size_t role_count, struct slice subscription_tier,
+               struct caller *out) {
+    out->is_admin = false;
+    for (size_t i = 0; i < role_count; i++) {
+        out->is_admin |= is_admin_role(roles[i]);
     }
-    return false;
+    out->has_premium = slice_eq(subscription_tier, SLICE("premium")) ||
+                       slice_eq(subscription_tier, SLICE("family"));
 }
 
 void tier_read_claims(const struct json *claims, struct caller *out) {
+    const struct json *roles = json_member(claims, "roles");
+    struct slice role = SLICE_NULL;
     struct slice tier = SLICE_NULL;
-    bool active = true;
-    json_to_bool(json_member(claims, "is_active"), &active);
+    out->is_active = true;
+    json_to_bool(json_member(claims, "is_active"), &out->is_active);
     json_to_slice(json_member(claims, "subscription_tier"), &tier);
-    out->is_active = active;
-    out->is_admin =
-        is_admin_role(json_member(claims, "role")) || has_admin_role(json_member(claims, "roles"));
-    out->has_premium = slice_eq(tier, SLICE("premium")) || slice_eq(tier, SLICE("family"));
+    json_to_slice(json_member(claims, "role"), &role);
+    tier_read(&role, 1, tier, out);
+    for (size_t i = 0; i < json_length(roles); i++) {
+        out->is_admin |= json_to_slice(json_at(roles, i), &role) && is_admin_role(role);
+    }
 }
 
 enum rc tier_check(const struct caller *caller) {

@@ -65,6 +65,16 @@ enum { METRICS_PROVIDER_OUTCOME_COUNT = 12 };
     METRICS_OPENED(X, LATER, "later")
 enum { METRICS_KEY_POSITIONS = 4 };
 
+/* Questions to the platform's records about a user (LATCHKEY_USERS); those whose answer is known
+ * already are not counted. */
+#define METRICS_USER_LOOKUP(X, id, text)                                                           \
+    X(USER_LOOKUPS_##id, "latchkey_user_lookups_total{outcome=\"" text "\"}", "counter",           \
+      "users looked up in the platform's records")
+#define METRICS_USER_LOOKUPS(X)                                                                    \
+    METRICS_USER_LOOKUP(X, FOUND, "found")                                                         \
+    METRICS_USER_LOOKUP(X, ABSENT, "absent")                                                       \
+    METRICS_USER_LOOKUP(X, FAILED, "failed")
+
 /* Requests that a rate limit refused, by its bucket. */
 #define METRICS_RATE_REFUSAL(X, id, text)                                                          \
     X(RATE_REFUSED_##id, "latchkey_rate_limit_refused_total{bucket=\"" text "\"}", "counter",      \
@@ -164,6 +174,7 @@ enum { METRICS_KEY_POSITIONS = 4 };
     METRICS_TOKENS_OPENED(X)                                                                       \
     METRICS_LEASES(X)                                                                              \
     X(STORE_FAILURES, "latchkey_store_failures_total", "counter", "store operations that failed")  \
+    METRICS_USER_LOOKUPS(X)                                                                        \
     METRICS_REFRESHES(X)                                                                           \
     METRICS_PROVIDER_CALLS(X, TOKEN, "token")                                                      \
     METRICS_PROVIDER_CALLS(X, REFRESH, "refresh")                                                  \
