@@ -57,10 +57,12 @@ static int64_t up_to_seconds(int64_t us) {
     return us <= 0 ? 0 : (us + SECOND_US - 1) / SECOND_US;
 }
 
-/* Of a request at this time, where the key has used all until `full_us`; moves that where it is
- * allowed. */
-static struct limiter_answer judge(int64_t *full_us, int64_t per_minute, int64_t now_us) {
-    int64_t each_us = MINUTE_US / per_minute;
+int64_t limiter_each_us(int64_t per_minute) {
+    return MINUTE_US / per_minute;
+}
+
+struct limiter_answer limiter_judge(int64_t *full_us, int64_t per_minute, int64_t now_us) {
+    int64_t each_us = limiter_each_us(per_minute);
     int64_t burst_us = each_us * per_minute;
     int64_t from_us = *full_us > now_us ? *full_us : now_us;
     struct limiter_answer answer = {.limit = per_minute};
@@ -89,11 +91,23 @@ struct limiter_answer limiter_take(struct limiter *limiter, unsigned bucket, str
     uint64_t hash = key_of(limiter, bucket, key);
     struct cell *cell = place(limiter, hash);
     cell->key = hash;
-    return judge(&cell->full_us, per_minute, now_ms * 1000);
+    return limiter_judge(&cell->full_us, per_minute, now_ms * 1000);
+}
+
+size_t limiter_take_all(struct limiter *limiter, const struct limiter_limit *limits, size_t count,
+                        int64_t now_ms, struct limiter_answer *answer) {
+    for (size_t i = 0; i < count; i++) {
+        *answer =
+            limiter_take(limiter, limits[i].bucket, limits[i].key, limits[i].per_minute, now_ms);
+        if (!answer->is_allowed) {
+            return i;
+        }
+    }
+    return count;
 }
 
 struct limiter_answer limiter_look(struct limiter *limiter, unsigned bucket, struct slice key,
                                    int64_t per_minute, int64_t now_ms) {
     int64_t full_us = place(limiter, key_of(limiter, bucket, key))->full_us;
-    return judge(&full_us, per_minute, now_ms * 1000);
+    return limiter_judge(&full_us, per_minute, now_ms * 1000);
 }

@@ -30,6 +30,25 @@ struct limiter_answer {
 struct limiter_answer limiter_take(struct limiter *limiter, unsigned bucket, struct slice key,
                                    int64_t per_minute, int64_t now_ms);
 
+/* A limit that a request counts against. */
+struct limiter_limit {
+    unsigned bucket;
+    struct slice key;
+    int64_t per_minute;
+};
+
+/* Counts one request against each of them, up to the first that refuses it. The index of that one,
+ * or `count`; `*answer` is the last one's. */
+size_t limiter_take_all(struct limiter *limiter, const struct limiter_limit *limits, size_t count,
+                        int64_t now_ms, struct limiter_answer *answer);
+
+/* The rule itself, for who keeps the times elsewhere (auth/limiter_redis). One request uses so much
+ * time, of a minute. */
+int64_t limiter_each_us(int64_t per_minute);
+/* Of a request at this time, where the key has used all until `full_us`, which is moved where the
+ * request is allowed. */
+struct limiter_answer limiter_judge(int64_t *full_us, int64_t per_minute, int64_t now_us);
+
 /* What limiter_take would say, without counting anything: for limits on what fails, which is known
  * only later. */
 struct limiter_answer limiter_look(struct limiter *limiter, unsigned bucket, struct slice key,

@@ -204,6 +204,8 @@ enum { METRICS_KEY_POSITIONS = 4 };
     X(DEFAULTS_TAKEN, "latchkey_defaults_taken_total", "counter",                                  \
       "provider values missing or unusable, replaced by a default")                                \
     METRICS_RATE_REFUSALS(X)                                                                       \
+    X(RATE_FALLBACKS, "latchkey_rate_limit_fallbacks_total", "counter",                            \
+      "requests counted in this process alone, as Redis was down or slow")                         \
     METRICS_LANES(METRICS_LANE_DEPTH, X)                                                           \
     METRICS_REDIS_OUTCOMES(X)                                                                      \
     X(REDIS_UNANSWERED, "latchkey_redis_unanswered", "gauge", "commands without an answer yet")    \
