@@ -6,6 +6,7 @@
 #include "api/dispatch.h"
 #include "api/endpoints.h"
 #include "api/ep_return.h"
+#include "api/limits.h"
 #include "api/openapi.h"
 #include "api/reply.h"
 #include "api/routes.h"
@@ -89,6 +90,16 @@ struct api *api_new(const struct api_opts *opts) {
         free_api(api);
         return NULL;
     }
+    if (opts->rates_redis != NULL) {
+        api->limiter_redis = limiter_redis_new(&(struct limiter_redis_opts){
+            .loop = opts->loop,
+            .log = opts->log,
+            .metrics = opts->metrics,
+            .redis = opts->rates_redis,
+            .local = api->limiter,
+            .buckets = limits_buckets,
+        });
+    }
     linker_open(&api->linker);
     deadline_open(api);
     return api;
@@ -106,8 +117,17 @@ static void on_deadline_closed(struct loop_timer *timer) {
     closed(closed_owner);
 }
 
-static void on_linker_closed(void *owner) {
+static void on_limiter_closed(void *owner) {
     deadline_close(owner, on_deadline_closed);
+}
+
+static void on_linker_closed(void *owner) {
+    struct api *api = owner;
+    if (api->limiter_redis != NULL) {
+        limiter_redis_close(api->limiter_redis, on_limiter_closed, api);
+    } else {
+        on_limiter_closed(api);
+    }
 }
 
 static void on_close(struct loop_task *task) {

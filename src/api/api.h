@@ -4,6 +4,7 @@
 #include <stdbool.h>
 
 #include "auth/bearer.h"
+#include "auth/users.h"
 #include "base/address.h"
 #include "base/log.h"
 #include "base/metrics.h"
@@ -11,6 +12,7 @@
 #include "crypto/rng.h"
 #include "http/server.h"
 #include "io/loop.h"
+#include "io/redis.h"
 #include "provider/provider.h"
 #include "store/accounts.h"
 #include "store/states.h"
@@ -37,6 +39,7 @@ struct api_opts {
     struct rng *rng;
     struct bearer *bearer;
     bool has_published_keys; /* /readyz tells of them */
+    struct users *users;     /* NULL: role, tier and activity are the token's */
     struct provider *provider;
     struct states *states;
     struct accounts *accounts;
@@ -47,6 +50,7 @@ struct api_opts {
     const struct slice *cors_origins;
     size_t cors_origin_count;
     struct api_rates rates;
+    struct redis *rates_redis; /* open until `closed`; NULL: each process counts for itself */
     const struct address_block *trusted_proxies; /* whose X-Forwarded-For is believed */
     size_t trusted_proxy_count;
     size_t body_max;

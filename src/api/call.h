@@ -6,6 +6,7 @@
 
 #include "api/api.h"
 #include "auth/limiter.h"
+#include "auth/limiter_redis.h"
 #include "base/buf.h"
 #include "link/linker.h"
 
@@ -21,6 +22,7 @@ struct call {
     struct caller caller;          /* where the route needs one; `sub` in the arena */
     struct slice cors_origin;      /* the request's origin where it is listed, else null */
     int64_t deadline_ms;           /* loop_now_ms */
+    unsigned check;                /* dispatch's: the next one */
     struct slice client;           /* its address, "" over a unix socket */
     struct limiter_answer limited; /* with RC_RATE_LIMITED */
     bool is_open;                  /* counted in api->open_calls */
@@ -38,9 +40,10 @@ struct api {
     struct api_opts opts;
     struct linker linker;
     struct limiter *limiter;
-    struct slice *paths;            /* of the routes, prefix included; empty: not served */
-    struct slice *metrics_paths;    /* the same for the metrics' own address */
-    enum metrics_route *metrics_of; /* the routes */
+    struct limiter_redis *limiter_redis; /* NULL: each process counts for itself */
+    struct slice *paths;                 /* of the routes, prefix included; empty: not served */
+    struct slice *metrics_paths;         /* the same for the metrics' own address */
+    enum metrics_route *metrics_of;      /* the routes */
     struct buf openapi;
     struct slice cookie_name;
     bool cookie_is_secure;

@@ -79,26 +79,147 @@ static void answer_limited(struct call *call) {
     reply_fail_with(call, RC_RATE_LIMITED, buf_slice(&headers));
 }
 
-static struct slice authorization(const struct call *call) {
-    return http_header(call->request, HTTP_HEADER_AUTHORIZATION);
+/* --- the checks, in the contract's order ------------------------------------------------------
+ *
+ * The first that fails answers. Three of them may have to wait: then they return RC_PENDING, and
+ * what they wait for leads to `resume`. */
+
+enum check {
+    CHECK_SIZE,
+    CHECK_TOKEN,
+    CHECK_USER,
+    CHECK_ACTIVE,
+    CHECK_LIMITS,
+    CHECK_TIER,
+    CHECK_CONFIG,
+    CHECK_MEDIA_TYPE,
+    CHECKS
+};
+
+static void resume(struct call *call, enum rc rc);
+
+static bool needs(const struct call *call, enum route_need need) {
+    return (call->route->needs & need) != 0;
 }
 
-/* RC_UNVERIFIED: verify_caller has the rest of it. */
-static enum rc check_caller(struct call *call) {
+static enum rc check_size(const struct call *call) {
+    bool fits = call->request->content_length <= call->api->opts.body_max;
+    return fits ? RC_OK : RC_BODY_TOO_LARGE;
+}
+
+/* A token under a published key that is seen for the first time. */
+struct token_wait {
+    struct call *call;
+    struct bearer_op op;
+};
+
+static void on_verified(struct bearer_op *op) {
+    struct call *call = LIST_ENTRY(op, struct token_wait, op)->call;
+    call->caller = op->caller; /* the wait lives as long as the call */
+    call->limited = op->limited;
+    resume(call, op->rc);
+}
+
+static void on_gone_verifying(struct call *call) {
+    struct token_wait *wait = call->flow;
+    bearer_cancel(&wait->op);
+}
+
+static enum rc verify_token(struct call *call, struct slice authorization) {
+    struct token_wait *wait = call_alloc(call, sizeof *wait);
+    const struct bearer_request request = {
+        .authorization = authorization,
+        .request_id = call->request->request_id,
+        .client = call->client,
+        .deadline_ms = call->deadline_ms,
+    };
+    wait->call = call;
+    call->flow = wait;
+    call->gone = on_gone_verifying;
+    bearer_verify(call->api->opts.bearer, &wait->op, &request, on_verified);
+    return RC_PENDING;
+}
+
+static enum rc check_token(struct call *call) {
     struct http_request *request = call->request;
-    struct api *api = call->api;
-    if (!(call->route->needs & ROUTE_CALLER)) {
+    struct loop *loop = call->api->opts.loop;
+    struct slice authorization = http_header(request, HTTP_HEADER_AUTHORIZATION);
+    if (!needs(call, ROUTE_CALLER)) {
         return RC_OK;
     }
-    enum rc rc =
-        request->known_count[HTTP_HEADER_AUTHORIZATION] > 1
-            ? RC_BAD_CREDENTIALS
-            : bearer_check(api->opts.bearer, authorization(call),
-                           loop_wall_ms(api->opts.loop) / 1000, request->request_id, &call->caller);
+    if (request->known_count[HTTP_HEADER_AUTHORIZATION] > 1) {
+        return RC_BAD_CREDENTIALS;
+    }
+    enum rc rc = bearer_check(call->api->opts.bearer, authorization, loop_wall_ms(loop) / 1000,
+                              request->request_id, &call->caller);
     if (rc == RC_OK) {
         call->caller.sub = arena_copy(request->arena, call->caller.sub);
     }
+    return rc == RC_UNVERIFIED ? verify_token(call, authorization) : rc;
+}
+
+/* A caller whose role, tier and activity stand elsewhere than in the token, and aren't known. */
+struct user_wait {
+    struct call *call;
+    struct users_op op;
+};
+
+static void on_user(struct users_op *op) {
+    resume(LIST_ENTRY(op, struct user_wait, op)->call, op->rc);
+}
+
+static void on_gone_finding(struct call *call) {
+    struct user_wait *wait = call->flow;
+    users_cancel(&wait->op);
+}
+
+static enum rc find_user(struct call *call) {
+    struct user_wait *wait = call_alloc(call, sizeof *wait);
+    wait->call = call;
+    call->flow = wait;
+    call->gone = on_gone_finding;
+    users_find(call->api->opts.users, &wait->op, &call->caller, call->request->request_id,
+               call->deadline_ms, on_user);
+    return RC_PENDING;
+}
+
+static enum rc check_user(struct call *call) {
+    struct users *users = call->api->opts.users;
+    enum rc rc = RC_OK;
+    if (users == NULL || !needs(call, ROUTE_CALLER) ||
+        users_cached(users, &call->caller, call->request->request_id, &rc)) {
+        return rc;
+    }
+    return find_user(call);
+}
+
+static enum rc check_active(const struct call *call) {
+    return needs(call, ROUTE_CALLER) ? bearer_check_active(call->api->opts.bearer, &call->caller,
+                                                           call->request->request_id)
+                                     : RC_OK;
+}
+
+/* Limits that all processes share. The wait is short, and a client that leaves needn't end it. */
+static void on_counted(struct limits_op *op) {
+    resume(op->call, op->rc);
+}
+
+static enum rc check_limits(struct call *call) {
+    enum rc rc = limits_check(call);
+    if (rc == RC_PENDING) {
+        limits_ask(call, call_alloc(call, sizeof(struct limits_op)), on_counted);
+    }
     return rc;
+}
+
+static enum rc check_tier(const struct call *call) {
+    return needs(call, ROUTE_TIER) ? tier_check(&call->caller) : RC_OK;
+}
+
+static enum rc check_config(const struct call *call) {
+    bool is_missing =
+        needs(call, ROUTE_CONFIG) && !provider_is_configured(call->api->opts.provider);
+    return is_missing ? RC_NOT_CONFIGURED : RC_OK;
 }
 
 /* "application/json", with parameters or without (RFC 9110 section 8.3). */
@@ -109,27 +230,35 @@ static bool is_json(const struct http_request *request) {
            slice_ieq(essence, SLICE("application/json"));
 }
 
-/* The contract's order; the first that fails answers. These come once the caller is known. */
-static enum rc check_rest(struct call *call) {
-    unsigned needs = call->route->needs;
-    enum rc rc = limits_check(call);
-    if (rc == RC_OK && needs & ROUTE_TIER) {
-        rc = tier_check(&call->caller);
-    }
-    if (rc == RC_OK && needs & ROUTE_CONFIG && !provider_is_configured(call->api->opts.provider)) {
-        rc = RC_NOT_CONFIGURED;
-    }
-    if (rc == RC_OK && needs & ROUTE_JSON && !is_json(call->request)) {
-        rc = RC_MEDIA_TYPE;
-    }
-    return rc;
+static enum rc check_media_type(const struct call *call) {
+    return needs(call, ROUTE_JSON) && !is_json(call->request) ? RC_MEDIA_TYPE : RC_OK;
 }
 
-/* `rc`: of the checks so far. */
-static void end_checks(struct call *call, enum rc rc) {
-    if (rc == RC_OK) {
-        rc = check_rest(call);
+static enum rc check(struct call *call, enum check which) {
+    switch (which) {
+    case CHECK_SIZE:
+        return check_size(call);
+    case CHECK_TOKEN:
+        return check_token(call);
+    case CHECK_USER:
+        return check_user(call);
+    case CHECK_ACTIVE:
+        return check_active(call);
+    case CHECK_LIMITS:
+        return check_limits(call);
+    case CHECK_TIER:
+        return check_tier(call);
+    case CHECK_CONFIG:
+        return check_config(call);
+    case CHECK_MEDIA_TYPE:
+        return check_media_type(call);
+    case CHECKS:
+        break;
     }
+    return RC_INTERNAL;
+}
+
+static void end_checks(struct call *call, enum rc rc) {
     if (rc == RC_OK) {
         http_read_body(call->request);
     } else if (call->route->fail != NULL) {
@@ -141,41 +270,23 @@ static void end_checks(struct call *call, enum rc rc) {
     }
 }
 
-/* A token under a published key that is seen for the first time: the checks have a wait in them. */
-struct verifying {
-    struct call *call;
-    struct bearer_op op;
-};
+/* `rc`: of the check before. */
+static void step(struct call *call, enum rc rc) {
+    while (rc == RC_OK && call->check < CHECKS) {
+        rc = check(call, (enum check)call->check++);
+    }
+    if (rc != RC_PENDING) {
+        end_checks(call, rc);
+    }
+}
 
-static void on_verified(struct bearer_op *op) {
-    struct call *call = LIST_ENTRY(op, struct verifying, op)->call;
+static void resume(struct call *call, enum rc rc) {
     call->gone = NULL;
     if (call->request->is_gone) {
         http_read_body(call->request); /* nobody is there: ends it */
-        return;
+    } else {
+        step(call, rc);
     }
-    call->caller = op->caller; /* the flow lives as long as the call */
-    call->limited = op->limited;
-    end_checks(call, op->rc);
-}
-
-static void on_verifying_gone(struct call *call) {
-    struct verifying *flow = call->flow;
-    bearer_cancel(&flow->op);
-}
-
-static void verify_caller(struct call *call) {
-    struct verifying *flow = call_alloc(call, sizeof *flow);
-    const struct bearer_request request = {
-        .authorization = authorization(call),
-        .request_id = call->request->request_id,
-        .client = call->client,
-        .deadline_ms = call->deadline_ms,
-    };
-    flow->call = call;
-    call->flow = flow;
-    call->gone = on_verifying_gone;
-    bearer_verify(call->api->opts.bearer, &flow->op, &request, on_verified);
 }
 
 static void begin(struct api *api, const struct slice *paths, struct http_request *request) {
@@ -195,13 +306,7 @@ static void begin(struct api *api, const struct slice *paths, struct http_reques
     }
     call->route = match.route;
     call->segment = match.segment;
-    enum rc rc =
-        request->content_length > api->opts.body_max ? RC_BODY_TOO_LARGE : check_caller(call);
-    if (rc == RC_UNVERIFIED) {
-        verify_caller(call);
-    } else {
-        end_checks(call, rc);
-    }
+    step(call, RC_OK);
 }
 
 void dispatch_head(void *owner, struct http_request *request) {

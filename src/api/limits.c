@@ -4,9 +4,14 @@
 #include "api/routes.h"
 
 /* The limiter's buckets: a route's, by user, and the callback's by address. */
-enum { BY_ADDRESS = ROUTE_OTHER + 1 };
+enum { BY_ADDRESS = ROUTE_OTHER + 1, BUCKETS };
 
-static const enum metric refusals[] = {
+const char *const limits_buckets[BUCKETS] = {
+    [ROUTE_UNLIMITED] = "none", [ROUTE_AUTHORIZE] = "authorize", [ROUTE_CALLBACK] = "callback",
+    [ROUTE_SEARCH] = "search",  [ROUTE_OTHER] = "other",         [BY_ADDRESS] = "callback_address",
+};
+
+static const enum metric refusals[BUCKETS] = {
     [ROUTE_AUTHORIZE] = METRIC_RATE_REFUSED_AUTHORIZE,
     [ROUTE_CALLBACK] = METRIC_RATE_REFUSED_CALLBACK,
     [ROUTE_SEARCH] = METRIC_RATE_REFUSED_SEARCH,
@@ -30,28 +35,59 @@ static int64_t per_minute(const struct call *call) {
     return 0;
 }
 
-static enum rc take(struct call *call, unsigned bucket, struct slice key, int64_t limit) {
-    if (limit == 0 || key.len == 0) {
+static void add(struct limits *limits, unsigned bucket, struct slice key, int64_t limit) {
+    if (limit > 0 && key.len > 0) {
+        limits->at[limits->count++] =
+            (struct limiter_limit){.bucket = bucket, .key = key, .per_minute = limit};
+    }
+}
+
+static struct limits limits_of(const struct call *call) {
+    struct limits limits = {.count = 0};
+    if (call->route->bucket == ROUTE_CALLBACK) {
+        add(&limits, BY_ADDRESS, call->client, call->api->opts.rates.address_per_minute);
+    }
+    add(&limits, (unsigned)call->route->bucket, call->caller.sub, per_minute(call));
+    return limits;
+}
+
+static enum rc judge(struct call *call, const struct limits *limits, size_t refused) {
+    if (refused == limits->count) {
         return RC_OK;
     }
-    struct api *api = call->api;
-    call->limited = limiter_take(api->limiter, bucket, key, limit, loop_now_ms(api->opts.loop));
-    if (call->limited.is_allowed) {
-        return RC_OK;
-    }
-    metrics_add(api->opts.metrics, refusals[bucket], 1);
+    metrics_add(call->api->opts.metrics, refusals[limits->at[refused].bucket], 1);
     return RC_RATE_LIMITED;
 }
 
 enum rc limits_check(struct call *call) {
-    enum rc rc = RC_OK;
-    if (call->route->bucket == ROUTE_CALLBACK) {
-        rc = take(call, BY_ADDRESS, call->client, call->api->opts.rates.address_per_minute);
+    struct api *api = call->api;
+    const struct limits limits = limits_of(call);
+    size_t refused;
+    if (limits.count == 0) {
+        return RC_OK;
     }
-    if (rc == RC_OK) {
-        rc = take(call, (unsigned)call->route->bucket, call->caller.sub, per_minute(call));
+    if (api->limiter_redis == NULL) {
+        refused = limiter_take_all(api->limiter, limits.at, limits.count,
+                                   loop_now_ms(api->opts.loop), &call->limited);
+    } else if (!limiter_redis_fall_back(api->limiter_redis, limits.at, limits.count, &refused,
+                                        &call->limited)) {
+        return RC_PENDING;
     }
-    return rc;
+    return judge(call, &limits, refused);
+}
+
+static void on_counted(struct limiter_redis_op *redis) {
+    struct limits_op *op = LIST_ENTRY(redis, struct limits_op, redis);
+    op->call->limited = redis->answer;
+    op->rc = judge(op->call, &op->limits, redis->refused);
+    op->done(op);
+}
+
+void limits_ask(struct call *call, struct limits_op *op, void (*done)(struct limits_op *op)) {
+    struct api *api = call->api;
+    *op = (struct limits_op){.done = done, .call = call, .limits = limits_of(call)};
+    limiter_redis_take(api->limiter_redis, &op->redis, op->limits.at, op->limits.count,
+                       loop_wall_ms(api->opts.loop), on_counted);
 }
 
 static void write_line(struct buf *headers, const char *name, int64_t value) {

@@ -301,16 +301,17 @@ enum rc bearer_check(struct bearer *bearer, struct slice authorization, int64_t 
         forget(slot);
         return reject(bearer, request_id, jwt_reason_text(JWT_EXPIRED), RC_BAD_CREDENTIALS);
     }
-    if (slot != NULL) {
-        *out = (struct caller){slice_make(slot->bytes + slot->token_len, slot->sub_len),
-                               slot->is_active, slot->is_admin, slot->has_premium};
-    } else {
-        enum rc rc = verify(bearer, token, now_s, request_id, out);
-        if (rc != RC_OK) {
-            return rc;
-        }
+    if (slot == NULL) {
+        return verify(bearer, token, now_s, request_id, out);
     }
-    return out->is_active ? RC_OK : reject(bearer, request_id, "inactive", RC_INACTIVE_USER);
+    *out = (struct caller){slice_make(slot->bytes + slot->token_len, slot->sub_len),
+                           slot->is_active, slot->is_admin, slot->has_premium};
+    return RC_OK;
+}
+
+enum rc bearer_check_active(struct bearer *bearer, const struct caller *caller,
+                            struct slice request_id) {
+    return caller->is_active ? RC_OK : reject(bearer, request_id, "inactive", RC_INACTIVE_USER);
 }
 
 bool bearer_is_ready(const struct bearer *bearer) {
@@ -412,9 +413,7 @@ static void on_verified(struct work_op *work, enum rc rc) {
                 1);
     if (op->key != NULL) {
         take_caller(op);
-        finish(op, op->caller.is_active
-                       ? RC_OK
-                       : reject(bearer, op->request.request_id, "inactive", RC_INACTIVE_USER));
+        finish(op, RC_OK);
         return;
     }
     count_failure(op, true);

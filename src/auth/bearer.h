@@ -56,11 +56,15 @@ enum rc bearer_set_secrets(struct bearer *bearer, struct slice secret, struct sl
 /* False while published keys are configured and none have ever come. */
 bool bearer_is_ready(const struct bearer *bearer);
 
-/* RC_OK; RC_NOT_AUTHENTICATED (no header or another scheme); RC_BAD_CREDENTIALS;
- * RC_INACTIVE_USER; RC_UNVERIFIED: it may be signed with a published key, ask bearer_verify.
- * Logs why, never the token. */
+/* RC_OK; RC_NOT_AUTHENTICATED (no header or another scheme); RC_BAD_CREDENTIALS; RC_UNVERIFIED: it
+ * may be signed with a published key, ask bearer_verify. Logs why, never the token. */
 enum rc bearer_check(struct bearer *bearer, struct slice authorization, int64_t now_s,
                      struct slice request_id, struct caller *out);
+
+/* RC_OK or RC_INACTIVE_USER, which it logs. Apart from the token, as a caller's activity may come
+ * from elsewhere (auth/users). */
+enum rc bearer_check_active(struct bearer *bearer, const struct caller *caller,
+                            struct slice request_id);
 
 /* Borrowed until `done`. */
 struct bearer_request {

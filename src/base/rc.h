@@ -6,6 +6,7 @@
  * HTTP status and a detail. */
 #define RC_MAP(X)                                                                                  \
     X(OK, "ok")                                                                                    \
+    X(PENDING, "not known yet: a callback brings it")                                              \
     /* what went wrong, seen from a module */                                                      \
     X(CANCELED, "canceled by its owner")                                                           \
     X(TIMEOUT, "the deadline passed")                                                              \

@@ -21,6 +21,7 @@ struct call {
     int done;
     enum rc rc;
     bool has_premium;
+    bool is_active;
     int64_t retry_after_s;
     char sub[LIMIT_USER_ID_BYTES + 1];
 };
@@ -69,6 +70,7 @@ static void on_done(struct bearer_op *op) {
     call->retry_after_s = op->limited.retry_after_s;
     if (op->rc == RC_OK) {
         call->has_premium = op->caller.has_premium;
+        call->is_active = op->caller.is_active;
         memcpy(call->sub, op->caller.sub.at, op->caller.sub.len);
         call->sub[op->caller.sub.len] = '\0';
     }
@@ -295,15 +297,18 @@ Test(bearer, without_a_header_or_a_token) {
     keys_rig_end(rig);
 }
 
-Test(bearer, an_inactive_user_is_told_so_every_time) {
+Test(bearer, an_inactive_user_is_found_out_every_time) {
     struct keys_rig *rig = open_two();
     char header[HEADER_BYTES];
     struct caller caller;
     header_of(header, PUBLISHED_RSA_1, JWKS_RS256, "r1",
               "{\"sub\":\"u\",\"exp\":9000000000,\"is_active\":false}");
-    cr_assert_eq(verify(rig, header), RC_INACTIVE_USER);
-    cr_assert_eq(check(rig, header, &caller), RC_INACTIVE_USER);
-    cr_assert_eq(check(rig, header, &caller), RC_INACTIVE_USER);
+    cr_assert_eq(verify(rig, header), RC_OK);
+    cr_assert_not(calls.at[0].is_active);
+    for (int i = 0; i < 2; i++) {
+        cr_assert_eq(check(rig, header, &caller), RC_OK);
+        cr_assert_eq(bearer_check_active(rig->bearer, &caller, SLICE("r1")), RC_INACTIVE_USER);
+    }
     keys_rig_end(rig);
 }
 

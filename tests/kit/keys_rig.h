@@ -26,6 +26,7 @@ struct keys_rig {
     size_t wanted; /* for is_time */
     int64_t until_ms;
     int closing;
+    void *owner; /* a larger rig, for its is_time */
 };
 
 extern const struct jwks_source_times keys_rig_times; /* as usual, but quick to retry */
