@@ -2,7 +2,7 @@
 #
 # A thin front door: each goal installs what it needs, then hands over to CMake or a script.
 .DEFAULT_GOAL := help
-.PHONY: help run build test test-browser test-debian13 soak fuzz coverage lint format bench clean
+.PHONY: help run build test test-browser test-image test-debian13 soak fuzz coverage lint format bench clean
 MAKEFLAGS += --no-print-directory
 sources = find src tests bench -name '*.[ch]'
 
@@ -45,6 +45,11 @@ fuzz: ## ten minutes of each fuzz target (MINUTES=N; tests/fuzz/run takes names 
 coverage: ## which lines of src/ the tests pass; fails below 90 %
 	@third_party/install build test
 	@tests/coverage
+
+test-image: ## builds the container's image and exercises its server (needs root)
+	@third_party/install build image
+	@$(MAKE) build-release TARGETS=simprovider
+	@tests/image/run
 
 test-debian13: ## make test, inside a Debian 13 (needs root)
 	@third_party/install debian13
