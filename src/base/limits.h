@@ -69,12 +69,14 @@ enum {
     /* work */
     LIMIT_FAST_QUEUE = 100000,
     LIMIT_SLOW_QUEUE = 100000,
+    LIMIT_MONGO_THREADS = 8, /* each with a client of the pool */
+    LIMIT_MONGO_QUEUE = 20000,
+    LIMIT_MONGO_WAIT_MS = 3000, /* behind other operations; a request's deadline is far longer */
 
     /* Redis */
     LIMIT_REDIS_COMMAND_BYTES = 1024 * 1024,
     LIMIT_REDIS_ANSWER_BYTES = 16 * 1024 * 1024,
-    LIMIT_REDIS_SCRIPT_BYTES = 64 * 1024,
-    LIMIT_REDIS_QUEUE_BYTES = 32 * 1024 * 1024, /* commands of a connection without an answer */
+    LIMIT_REDIS_QUEUE_BYTES = 64 * 1024 * 1024, /* commands of a connection without an answer */
 
     /* caches */
     LIMIT_RATE_KEYS = 262144, /* users and addresses that a limit is kept for */
