@@ -5,7 +5,6 @@
 # not theirs.
 find_package(Threads REQUIRED)
 find_package(PkgConfig REQUIRED)
-pkg_check_modules(jansson REQUIRED IMPORTED_TARGET jansson>=2.13)
 pkg_check_modules(uv REQUIRED IMPORTED_TARGET libuv>=1.44)
 pkg_check_modules(curl REQUIRED IMPORTED_TARGET libcurl>=7.87)
 pkg_check_modules(sqlite3 REQUIRED IMPORTED_TARGET sqlite3>=3.37)
@@ -37,3 +36,4 @@ set_target_properties(mbedtls::tls PROPERTIES IMPORTED_LOCATION "${MBEDTLS_LIBRA
                       INTERFACE_LINK_LIBRARIES mbedtls::x509)
 
 include(${CMAKE_CURRENT_LIST_DIR}/llhttp.cmake)
+include(${CMAKE_CURRENT_LIST_DIR}/yyjson.cmake)

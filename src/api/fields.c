@@ -14,16 +14,16 @@ bool fields_open(struct fields *fields, struct call *call) {
         reply_fail(call, RC_INVALID_JSON);
         return false;
     }
-    if (json_kind_of(fields->document) != JSON_KIND_OBJECT) {
+    if (json_kind_of(json_root(fields->document)) != JSON_KIND_OBJECT) {
         complain(fields, NULL, "must be an object");
     }
     return true;
 }
 
 struct slice fields_text(struct fields *fields, const char *name, size_t min, size_t max) {
-    const struct json *value = json_member(fields->document, name);
+    const struct json *value = json_member(json_root(fields->document), name);
     struct slice text = SLICE_NULL;
-    if (json_kind_of(fields->document) != JSON_KIND_OBJECT) {
+    if (json_kind_of(json_root(fields->document)) != JSON_KIND_OBJECT) {
         return SLICE_NULL;
     }
     if (value == NULL) {

@@ -9,7 +9,7 @@ enum { FIELDS_MAX = 4 };
 
 struct fields {
     struct call *call;
-    struct json *document;
+    struct json_document *document;
     struct reply_field_error errors[FIELDS_MAX];
     size_t error_count;
 };

@@ -181,7 +181,7 @@ static int print_version(void) {
         {"libuv", uv_version_string()},
         {"llhttp", http_parse_library_version()},
         {"mbedTLS", crypto_version},
-        {"jansson", json_library_version()},
+        {"yyjson", json_library_version()},
         {"SQLite", accounts_sqlite_library_version()},
         {"curl", upstream_url_library_version()},
     };

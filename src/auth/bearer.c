@@ -263,7 +263,7 @@ static enum rc verify(struct bearer *bearer, struct slice token, int64_t now_s,
     if (reason != JWT_NONE) {
         return reject(bearer, request_id, jwt_reason_text(reason), RC_BAD_CREDENTIALS);
     }
-    tier_read_claims(jwt.claims, out);
+    tier_read_claims(json_root(jwt.claims), out);
     memcpy(bearer->fresh_sub, jwt.sub.at, jwt.sub.len);
     out->sub = slice_make(bearer->fresh_sub, jwt.sub.len);
     if (jwt.key_index > 0) {
@@ -394,7 +394,7 @@ static void run_verify(struct work_op *work) {
 }
 
 static void take_caller(struct bearer_op *op) {
-    tier_read_claims(op->jwt.claims, &op->caller);
+    tier_read_claims(json_root(op->jwt.claims), &op->caller);
     memcpy(op->sub, op->jwt.sub.at, op->jwt.sub.len);
     op->caller.sub = slice_make(op->sub, op->jwt.sub.len);
     struct signer signer = {.key_print = jwks_key_print(op->key)};

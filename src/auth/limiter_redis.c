@@ -14,13 +14,14 @@ enum {
     NUMBER_BYTES = 24,
     SPARE_FLIGHTS = 1024,
     WARNED_EACH_MS = 60 * 1000,
+    SECOND_LOOK_MS = 1,
     ARGS_EACH = 2, /* of each limit, behind the two of all */
     ARGS_MAX = 2 + LIMITER_REDIS_LIMITS_MAX * (1 + ARGS_EACH),
 };
 
 /* GCRA as in auth/limiter, which makes the answers of the times that this returns: each limit's
  * before the request, up to the first that refuses it. Microseconds since 1970 are whole numbers
- * that a double holds until 2255; "%.0f", as Lua's own way to write them keeps 14 digits. */
+ * that a double holds until 2255; "%.0f", as Lua itself writes 14 digits of them. */
 static const struct redis_script script = {
     .text = "local now, keep = tonumber(ARGV[1]), tonumber(ARGV[2])\n"
             "local before = {}\n"
@@ -54,6 +55,7 @@ struct limiter_redis {
     size_t flight_count;
     struct loop_timer deadline; /* the first one's, or an earlier one */
     bool is_timed;
+    bool is_second_look;
     bool is_silent; /* an answer is late, and none has come since */
     bool was_warned;
     int64_t warned_ms;
@@ -105,27 +107,41 @@ static void end_local(struct limiter_redis *limiter, struct limiter_redis_op *op
 
 static void set_deadline(struct limiter_redis *limiter);
 
-static void on_deadline(struct loop_timer *timer) {
-    struct limiter_redis *limiter = LIST_ENTRY(timer, struct limiter_redis, deadline);
-    int64_t now_ms = loop_timer_now_ms(limiter->opts.loop);
-    limiter->is_timed = false;
-    while (!list_is_empty(&limiter->waiting)) {
+static bool is_due(const struct limiter_redis *limiter) {
+    const struct list *first = limiter->waiting.next;
+    return first != &limiter->waiting && loop_timer_now_ms(limiter->opts.loop) >=
+                                             LIST_ENTRY(first, struct flight, node)->until_ms;
+}
+
+static void end_due(struct limiter_redis *limiter) {
+    while (is_due(limiter)) {
         struct flight *flight = LIST_ENTRY(limiter->waiting.next, struct flight, node);
         struct limiter_redis_op *op = flight->op;
-        if (now_ms < flight->until_ms) {
-            break;
-        }
         list_remove(&flight->node);
         flight->op = NULL;
         limiter->is_silent = true;
         end_local(limiter, op, "slow");
     }
+}
+
+/* Not moved by those that end in time: it fires, finds nothing due, and is set for the next. Looks
+ * twice: after a turn in which the loop itself was late, answers may have come and not been read.
+ */
+static void on_deadline(struct loop_timer *timer) {
+    struct limiter_redis *limiter = LIST_ENTRY(timer, struct limiter_redis, deadline);
+    if (is_due(limiter) && !limiter->is_second_look) {
+        limiter->is_second_look = true;
+        loop_timer_start(timer, SECOND_LOOK_MS, 0, on_deadline);
+        return;
+    }
+    limiter->is_second_look = false;
+    limiter->is_timed = false;
+    end_due(limiter);
     set_deadline(limiter);
 }
 
-/* Not moved by those that end in time: it fires, finds nothing due, and is set for the next. */
 static void set_deadline(struct limiter_redis *limiter) {
-    if (limiter->is_timed || limiter->is_closing || list_is_empty(&limiter->waiting)) {
+    if (limiter->is_timed || list_is_empty(&limiter->waiting)) {
         return;
     }
     const struct flight *first = LIST_ENTRY(limiter->waiting.next, struct flight, node);
@@ -137,20 +153,17 @@ static void set_deadline(struct limiter_redis *limiter) {
 /* From the times before the request to its answers. False: not what the script returns. */
 static bool read_answer(const struct flight *flight, const struct redis_value *value) {
     struct limiter_redis_op *op = flight->op;
-    size_t judged = redis_count(value);
-    for (size_t i = 0; i < op->count; i++) {
-        const struct redis_value *before = redis_at(value, i);
+    for (op->refused = 0; op->refused < op->count; op->refused++) {
+        const struct redis_value *before = redis_at(value, op->refused);
         int64_t full_us = redis_integer(before);
-        if (redis_kind(before) != REDIS_INTEGER || i >= judged) {
+        if (redis_kind(before) != REDIS_INTEGER) {
             return false;
         }
-        op->refused = i;
-        op->answer = limiter_judge(&full_us, op->limits[i].per_minute, flight->now_us);
+        op->answer = limiter_judge(&full_us, op->limits[op->refused].per_minute, flight->now_us);
         if (!op->answer.is_allowed) {
-            return judged == i + 1;
+            break;
         }
     }
-    op->refused = op->count;
     return true;
 }
 

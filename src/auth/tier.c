@@ -34,8 +34,9 @@ void tier_read_claims(const struct json *claims, struct caller *out) {
     json_to_slice(json_member(claims, "subscription_tier"), &tier);
     json_to_slice(json_member(claims, "role"), &role);
     tier_read(&role, 1, tier, out);
-    for (size_t i = 0; i < json_length(roles); i++) {
-        out->is_admin |= json_to_slice(json_at(roles, i), &role) && is_admin_role(role);
+    struct json_items items = json_items(roles);
+    while (items.left > 0) {
+        out->is_admin |= json_to_slice(json_items_next(&items), &role) && is_admin_role(role);
     }
 }
 

@@ -76,7 +76,8 @@ enum {
     /* Redis */
     LIMIT_REDIS_COMMAND_BYTES = 1024 * 1024,
     LIMIT_REDIS_ANSWER_BYTES = 16 * 1024 * 1024,
-    LIMIT_REDIS_QUEUE_BYTES = 64 * 1024 * 1024, /* commands of a connection without an answer */
+    LIMIT_REDIS_SCRIPT_BYTES = 64 * 1024,
+    LIMIT_REDIS_QUEUE_BYTES = 32 * 1024 * 1024, /* commands of a connection without an answer */
 
     /* caches */
     LIMIT_RATE_KEYS = 262144, /* users and addresses that a limit is kept for */

@@ -175,8 +175,9 @@ static bool read_ec(const struct json *jwk, struct jwks_key *key) {
 
 static bool lists(const struct json *list, struct slice wanted) {
     struct slice text;
-    for (size_t i = 0; i < json_length(list); i++) {
-        if (json_to_slice(json_at(list, i), &text) && slice_eq(text, wanted)) {
+    struct json_items items = json_items(list);
+    while (items.left > 0) {
+        if (json_to_slice(json_items_next(&items), &text) && slice_eq(text, wanted)) {
             return true;
         }
     }
@@ -266,8 +267,8 @@ enum rc jwks_parse(struct slice text, struct jwks **out) {
     if (text.len > LIMIT_JWKS_BYTES) {
         return RC_TOO_LARGE;
     }
-    struct json *document = json_parse(text, JSON_UNIQUE);
-    const struct json *list = json_member(document, "keys");
+    struct json_document *document = json_parse(text, JSON_UNIQUE);
+    const struct json *list = json_member(json_root(document), "keys");
     if (json_kind_of(list) != JSON_KIND_ARRAY) {
         json_close(document);
         return RC_MALFORMED;
@@ -275,8 +276,10 @@ enum rc jwks_parse(struct slice text, struct jwks **out) {
     size_t listed = json_length(list);
     size_t room = listed < LIMIT_JWKS_KEYS ? listed : LIMIT_JWKS_KEYS;
     struct jwks *jwks = mem_calloc(1, sizeof *jwks + room * sizeof jwks->keys[0]);
+    struct json_items items = json_items(list);
     for (size_t i = 0; i < listed; i++) {
-        if (jwks->count < room && read_key(json_at(list, i), &jwks->keys[jwks->count])) {
+        const struct json *jwk = json_items_next(&items);
+        if (jwks->count < room && read_key(jwk, &jwks->keys[jwks->count])) {
             jwks->count++;
         } else {
             jwks->skipped++;

@@ -45,14 +45,14 @@ static bool split(struct slice token, struct parts *parts) {
 
 /* The object that a part of a token holds, or NULL. A doubled member makes it none: two readers of
  * it could disagree. */
-static struct json *open_object(struct slice part) {
+static struct json_document *open_object(struct slice part) {
     unsigned char bytes[B64_DECODED_MAX(LIMIT_JWT_BYTES)];
     size_t n = 0;
     if (!b64_decode_unpadded(bytes, &n, part)) {
         return NULL;
     }
-    struct json *object = json_parse(slice_make(bytes, n), JSON_UNIQUE);
-    if (object != NULL && json_kind_of(object) != JSON_KIND_OBJECT) {
+    struct json_document *object = json_parse(slice_make(bytes, n), JSON_UNIQUE);
+    if (object != NULL && json_kind_of(json_root(object)) != JSON_KIND_OBJECT) {
         json_close(object);
         return NULL;
     }
@@ -79,9 +79,9 @@ static enum jwt_reason read_alg(const struct json *header, const struct slice *a
 }
 
 static enum jwt_reason read_hmac_header(struct slice part, enum hash_hmac_alg *alg) {
-    struct json *header = open_object(part);
+    struct json_document *header = open_object(part);
     size_t index = 0;
-    enum jwt_reason reason = read_alg(header, hmac_algs, HMAC_ALGS, &index);
+    enum jwt_reason reason = read_alg(json_root(header), hmac_algs, HMAC_ALGS, &index);
     *alg = (enum hash_hmac_alg)index;
     json_close(header);
     return reason;
@@ -151,12 +151,12 @@ static enum jwt_reason read_kid(const struct json *header, struct jwt_published 
 }
 
 static enum jwt_reason read_published_header(struct slice part, struct jwt_published *out) {
-    struct json *header = open_object(part);
+    struct json_document *header = open_object(part);
     size_t index = 0;
-    enum jwt_reason reason = read_alg(header, jwks_alg_names, JWKS_ALG_COUNT, &index);
+    enum jwt_reason reason = read_alg(json_root(header), jwks_alg_names, JWKS_ALG_COUNT, &index);
     out->alg = (enum jwks_alg)index;
     if (reason == JWT_NONE) {
-        reason = read_kid(header, out);
+        reason = read_kid(json_root(header), out);
     }
     json_close(header);
     return reason;
@@ -201,8 +201,8 @@ static bool read_time(const struct json *claim, double *out) {
 
 /* A fraction of a second is rounded to the side that refuses. */
 static enum jwt_reason check_times(const struct jwt_rules *rules, struct jwt *jwt) {
-    const struct json *exp = json_member(jwt->claims, "exp");
-    const struct json *nbf = json_member(jwt->claims, "nbf");
+    const struct json *exp = json_member(json_root(jwt->claims), "exp");
+    const struct json *nbf = json_member(json_root(jwt->claims), "nbf");
     double exp_s = 0;
     double nbf_s = 0;
     if (exp == NULL) {
@@ -227,11 +227,13 @@ static bool is_text(const struct json *claim, struct slice wanted) {
 /* A string, or a list of nothing but strings. */
 static bool is_for(const struct json *aud, struct slice audience) {
     bool found = is_text(aud, audience);
-    for (size_t i = 0; i < json_length(aud); i++) {
-        if (json_kind_of(json_at(aud, i)) != JSON_KIND_STRING) {
+    struct json_items items = json_items(aud);
+    while (items.left > 0) {
+        const struct json *item = json_items_next(&items);
+        if (json_kind_of(item) != JSON_KIND_STRING) {
             return false;
         }
-        found = found || is_text(json_at(aud, i), audience);
+        found = found || is_text(item, audience);
     }
     return found;
 }
@@ -241,18 +243,19 @@ static enum jwt_reason check_claims(const struct jwt_rules *rules, struct jwt *j
     if (reason != JWT_NONE) {
         return reason;
     }
-    if (!slice_is_null(rules->issuer) && !is_text(json_member(jwt->claims, "iss"), rules->issuer)) {
+    if (!slice_is_null(rules->issuer) &&
+        !is_text(json_member(json_root(jwt->claims), "iss"), rules->issuer)) {
         return JWT_ISSUER;
     }
     if (!slice_is_null(rules->audience) &&
-        !is_for(json_member(jwt->claims, "aud"), rules->audience)) {
+        !is_for(json_member(json_root(jwt->claims), "aud"), rules->audience)) {
         return JWT_AUDIENCE;
     }
-    if (!json_to_slice(json_member(jwt->claims, "sub"), &jwt->sub) || jwt->sub.len == 0 ||
-        jwt->sub.len > LIMIT_USER_ID_BYTES || has_control(jwt->sub)) {
+    if (!json_to_slice(json_member(json_root(jwt->claims), "sub"), &jwt->sub) ||
+        jwt->sub.len == 0 || jwt->sub.len > LIMIT_USER_ID_BYTES || has_control(jwt->sub)) {
         return JWT_SUBJECT;
     }
-    const struct json *type = json_member(jwt->claims, "type");
+    const struct json *type = json_member(json_root(jwt->claims), "type");
     return type == NULL || is_text(type, SLICE("access")) ? JWT_NONE : JWT_TYPE;
 }
 

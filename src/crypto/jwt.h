@@ -48,7 +48,7 @@ const char *jwt_reason_text(enum jwt_reason reason);
 
 /* What a verified token says. `claims` is the whole payload, owned by the receiver (json_close). */
 struct jwt {
-    struct json *claims;
+    struct json_document *claims;
     struct slice sub; /* 1-255 bytes, no control characters */
     int64_t exp_s;
     int64_t not_before_s; /* 0: none */

@@ -2,6 +2,7 @@
 #include "io/redis.h"
 
 #include <assert.h>
+#include <string.h>
 
 #include "base/limits.h"
 #include "base/mem.h"
@@ -9,9 +10,9 @@
 #include "io/redis_error.h"
 #include "io/redis_wire.h"
 
-enum { LISTENERS_MAX = 4, SHA_BYTES = 40, SECOND_LOOK_MS = 1 };
+enum { LISTENERS_MAX = 4, SHA_BYTES = 40, LOOK_MS = 1, LOOKING_MS = 50 };
 
-struct listener {
+struct listener { /* ready NULL: a free place */
     void (*ready)(void *owner);
     void *owner;
 };
@@ -21,7 +22,6 @@ struct script {
     bool is_known;
     bool is_asked; /* SCRIPT LOAD was sent over this connection */
     char sha[SHA_BYTES];
-    struct redis *redis;
 };
 
 /* What is kept of a command: all of it until it is sent; of a script its arguments, until it is
@@ -36,7 +36,9 @@ struct redis {
     struct redis_conn conn;
     struct loop_timer timer; /* the deadline of the oldest command, or earlier */
     bool is_timer_on;
-    bool is_second_look;
+    bool is_looking; /* past the deadline: whether the answer is there to be read */
+    int64_t looking_since_ms;
+    size_t answers;     /* since the last look */
     int64_t overdue_ms; /* at the end of a connection: who was due by then had no answer in time */
 
     /* An op is in one of these. Deadlines are in the order of `open`. */
@@ -48,7 +50,6 @@ struct redis {
     struct loop_task tell_task;
 
     struct listener listeners[LISTENERS_MAX];
-    size_t listener_count;
     struct script scripts[REDIS_SCRIPTS_MAX];
     struct buf scratch; /* a command that is being written */
     bool has_named_cluster;
@@ -176,26 +177,32 @@ static void end_overdue(struct redis *redis) {
     }
 }
 
+/* Perhaps it was the loop that was late, and answers are there to be read. */
+static bool look_again(struct redis *redis) {
+    bool is_first = !redis->is_looking;
+    if (is_first) {
+        redis->is_looking = true;
+        redis->looking_since_ms = now_ms(redis);
+    }
+    bool goes_on = redis->answers > 0 && now_ms(redis) - redis->looking_since_ms < LOOKING_MS;
+    redis->answers = 0;
+    return is_first || goes_on;
+}
+
 static void on_deadline(struct loop_timer *timer) {
     struct redis *redis = LIST_ENTRY(timer, struct redis, timer);
     redis->is_timer_on = false;
-    if (list_is_empty(&redis->open)) {
-        return;
-    }
-    int64_t due_ms = LIST_ENTRY(redis->open.next, struct redis_op, node)->deadline_ms;
-    if (due_ms > now_ms(redis)) {
-        redis->is_second_look = false;
-        watch(redis);
-    } else if (!redis->is_second_look) {
-        /* Perhaps it was the loop that was late, and the answer is there to be read. */
-        redis->is_second_look = true;
+    if (list_is_empty(&redis->open) ||
+        LIST_ENTRY(redis->open.next, struct redis_op, node)->deadline_ms > now_ms(redis)) {
+        redis->is_looking = false;
+    } else if (look_again(redis)) {
         redis->is_timer_on = true;
-        loop_timer_start(&redis->timer, SECOND_LOOK_MS, 0, on_deadline);
+        loop_timer_start(&redis->timer, LOOK_MS, 0, on_deadline);
     } else {
-        redis->is_second_look = false;
+        redis->is_looking = false;
         end_overdue(redis);
-        watch(redis);
     }
+    watch(redis);
 }
 
 /* -- sending -- */
@@ -240,7 +247,6 @@ static void ask_for_sha(struct redis *redis, struct redis_op *op) {
     redis_wire_command(
         fresh_scratch(redis),
         (struct slice[]){SLICE("SCRIPT"), SLICE("LOAD"), slice_str(op->script->text)}, 3);
-    script->redis = redis;
     script->is_asked = send_scratch(redis, script);
 }
 
@@ -308,17 +314,20 @@ static bool take_error(struct redis *redis, struct redis_op *op, struct slice te
     return false;
 }
 
-static void on_no_answer(struct redis *redis, struct redis_op *op) {
+static void on_no_answer(struct redis *redis, struct redis_op *op, enum rc rc) {
     if (redis->is_closing) {
         end_later(redis, op, RC_CANCELED, "closed");
     } else if (op->deadline_ms <= redis->overdue_ms) {
         end_later(redis, op, RC_TIMEOUT, "no answer in time");
+    } else if (rc == RC_TOO_LARGE) {
+        end_later(redis, op, RC_TOO_LARGE, "an answer above its cap");
     } else {
         end_later(redis, op, RC_UNREACHABLE, "the connection broke");
     }
 }
 
-static void on_answered(struct redis_conn *conn, void *about, const struct redis_value *value) {
+static void on_answered(struct redis_conn *conn, void *about, enum rc rc,
+                        const struct redis_value *value) {
     struct redis *redis = LIST_ENTRY(conn, struct redis, conn);
     uintptr_t at = (uintptr_t)about;
     if (at >= (uintptr_t)redis->scripts && at < (uintptr_t)(redis->scripts + REDIS_SCRIPTS_MAX)) {
@@ -326,11 +335,11 @@ static void on_answered(struct redis_conn *conn, void *about, const struct redis
         return;
     }
     struct redis_op *op = about;
-    enum rc rc = RC_OK;
     if (value == NULL) {
-        on_no_answer(redis, op);
+        on_no_answer(redis, op, rc);
         return;
     }
+    redis->answers++;
     if (redis_kind(value) == REDIS_ERROR && take_error(redis, op, redis_text(value), &rc)) {
         return;
     }
@@ -348,8 +357,10 @@ static void on_ready(struct redis_conn *conn) {
     }
     redis->has_named_cluster = false;
     redis->overdue_ms = INT64_MIN;
-    for (size_t i = 0; i < redis->listener_count && !redis->is_closing; i++) {
-        redis->listeners[i].ready(redis->listeners[i].owner);
+    for (size_t i = 0; i < LISTENERS_MAX && !redis->is_closing; i++) {
+        if (redis->listeners[i].ready != NULL) {
+            redis->listeners[i].ready(redis->listeners[i].owner);
+        }
     }
     struct list *node = redis->open.next;
     while (node != &redis->open && !redis->is_closing) {
@@ -396,9 +407,12 @@ static void refuse(struct redis *redis, struct redis_op *op, enum rc rc, const c
 /* Whether the command, whose bytes are in the scratch, may be opened. */
 static bool may_open(struct redis *redis, struct redis_op *op) {
     op->bytes = redis->scratch.len;
+    if (op->script != NULL && !redis->scripts[op->script->index].is_known) {
+        op->bytes += strlen(op->script->text);
+    }
     if (redis->is_closing) {
         refuse(redis, op, RC_CANCELED, "closed");
-    } else if (!buf_ok(&redis->scratch)) {
+    } else if (!buf_ok(&redis->scratch) || redis->scratch.len > LIMIT_REDIS_COMMAND_BYTES) {
         refuse(redis, op, RC_TOO_LARGE, "a command above its cap");
     } else if (redis->open_count >= redis->opts.queue_max ||
                redis->open_bytes + op->bytes > LIMIT_REDIS_QUEUE_BYTES) {
@@ -431,6 +445,7 @@ void redis_eval(struct redis *redis, struct redis_op *op, const struct redis_scr
                 const struct slice *args, size_t key_count, size_t arg_count,
                 void (*done)(struct redis_op *op)) {
     assert(script->index < REDIS_SCRIPTS_MAX && key_count <= arg_count);
+    assert(strlen(script->text) < LIMIT_REDIS_SCRIPT_BYTES / 2);
     start_op(redis, op, done);
     op->script = script;
     op->arg_count = arg_count + 3; /* EVALSHA, the script, the number of keys */
@@ -470,7 +485,7 @@ struct redis *redis_new(const struct redis_opts *opts) {
     redis->overdue_ms = INT64_MIN;
     list_init(&redis->open);
     list_init(&redis->over);
-    buf_init(&redis->scratch, LIMIT_REDIS_COMMAND_BYTES);
+    buf_init(&redis->scratch, LIMIT_REDIS_COMMAND_BYTES + LIMIT_REDIS_SCRIPT_BYTES);
     loop_timer_init(opts->loop, &redis->timer);
     redis->conn.opts = &redis->opts;
     redis->conn.ready = on_ready;
@@ -482,15 +497,18 @@ struct redis *redis_new(const struct redis_opts *opts) {
 }
 
 void redis_on_ready(struct redis *redis, void (*ready)(void *owner), void *owner) {
-    assert(redis->listener_count < LISTENERS_MAX);
-    redis->listeners[redis->listener_count++] = (struct listener){ready, owner};
+    size_t i = 0;
+    while (redis->listeners[i].ready != NULL) {
+        i++;
+        assert(i < LISTENERS_MAX);
+    }
+    redis->listeners[i] = (struct listener){ready, owner};
 }
 
 void redis_off_ready(struct redis *redis, const void *owner) {
-    for (size_t i = 0; i < redis->listener_count; i++) {
+    for (size_t i = 0; i < LISTENERS_MAX; i++) {
         if (redis->listeners[i].owner == owner) {
-            redis->listeners[i] = redis->listeners[--redis->listener_count];
-            return;
+            redis->listeners[i] = (struct listener){NULL, NULL};
         }
     }
 }

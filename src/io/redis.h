@@ -18,12 +18,15 @@
  * connects again by itself, after a pause with jitter that grows from REDIS_PAUSE_FIRST_MS to
  * REDIS_PAUSE_MAX_MS; names are resolved by uv_getaddrinfo each time.
  *
- * A command never waits longer than its deadline. While the connection is being made it waits for
- * it; while a failed one rests it fails at once with RC_UNREACHABLE. A command without an answer in
+ * A command never waits longer than its deadline. While the connection is being made for the first
+ * time, or at once again after one that had served for a second, it waits for that attempt; once an
+ * attempt has failed it fails at once with RC_UNREACHABLE, until there is a connection: a server
+ * that is gone, or swallows what it gets, costs nobody any time. A command without an answer in
  * time breaks the connection: Redis answers in order, so all behind it would be late too, and they
- * end with it. READONLY, LOADING, MASTERDOWN and a lost authentication break it as well (a
- * failover: the name may stand for another machine by now). MOVED and CLUSTERDOWN mean a cluster:
- * said in the log once a connection, RC_USAGE. */
+ * end with it, RC_TIMEOUT those whose time is over and RC_UNREACHABLE the others. READONLY,
+ * LOADING, MASTERDOWN and a lost authentication break it as well (a failover: the name may stand
+ * for another machine by now). MOVED and CLUSTERDOWN mean a cluster: said in the log once a
+ * connection, RC_USAGE. */
 struct redis;
 
 enum {
@@ -85,7 +88,9 @@ struct redis_op {
     /* RC_OK with `value`, which is never REDIS_ERROR; RC_UNREACHABLE (no connection, or it broke:
        the command may have been carried out), RC_TIMEOUT (the same), RC_FULL, RC_CANCELED;
        RC_IO: the server can't (OOM, MISCONF, BUSY …); RC_USAGE: a cluster, or no permission;
-       RC_MALFORMED: any other error of the server's */
+       RC_MALFORMED: any other error of the server's; RC_TOO_LARGE: the command is above
+       LIMIT_REDIS_COMMAND_BYTES, or its answer above LIMIT_REDIS_ANSWER_BYTES, which breaks the
+       connection */
     enum rc rc;
     const struct redis_value *value;
     const char *cause; /* static text for a log line, where rc isn't RC_OK */

@@ -14,7 +14,8 @@ enum {
     ADDRESS_BYTES = 64,   /* numeric, a zone of IPv6 included */
     LOGGED_FAILURES = 60, /* one line for so many after the first */
     GREETING_BYTES = 16 * 1024,
-    DB_BYTES = 12
+    DB_BYTES = 12,
+    NAME_BYTES = 64
 };
 
 static void begin(struct redis_conn *conn);
@@ -63,12 +64,25 @@ static int64_t pause_ms(unsigned failures) {
     return ms / 2 + ms / 2 * dice / UINT16_MAX;
 }
 
-static void log_failure(const struct redis_conn *conn, bool was_ready) {
-    if (was_ready || conn->failures % LOGGED_FAILURES == 1) {
-        LOG(conn->opts->log, LOG_WARNING, was_ready ? "redis_lost" : "redis_unreachable",
-            SLICE_NULL, log_text("server", slice_str(conn->opts->name)),
-            log_text("cause", slice_str(conn->cause)), log_int("failures", conn->failures));
+/* Of an outage the first and every sixtieth, and the end; a server that accepts and fails is one.
+ */
+static void log_failure(struct redis_conn *conn, bool was_ready) {
+    if (conn->failures != 0 && conn->failures % LOGGED_FAILURES != 1) {
+        return;
     }
+    conn->is_loss_logged = true;
+    LOG(conn->opts->log, conn->rc == RC_USAGE ? LOG_ERROR : LOG_WARNING,
+        was_ready ? "redis_lost" : "redis_unreachable", SLICE_NULL,
+        log_text("server", slice_str(conn->opts->name)), log_text("cause", slice_str(conn->cause)),
+        log_int("failures", conn->failures));
+}
+
+static void log_ready(struct redis_conn *conn) {
+    if (conn->is_loss_logged || conn->failures == 0) {
+        LOG(conn->opts->log, LOG_INFO, "redis_connected", SLICE_NULL,
+            log_text("server", slice_str(conn->opts->name)), log_int("failures", conn->failures));
+    }
+    conn->is_loss_logged = false;
 }
 
 /* What served for a while is worth an attempt at once: the server was restarted, or closes what is
@@ -158,8 +172,10 @@ static void greet_all(struct redis_conn *conn) {
         snprintf(db, sizeof db, "%d", url->db);
         greet(conn, REDIS_GREETING_SELECT, (struct slice[]){SLICE("SELECT"), slice_str(db)}, 2);
     }
+    char name[NAME_BYTES];
+    snprintf(name, sizeof name, "latchkey-%s", conn->opts->name);
     greet(conn, REDIS_GREETING_NAME,
-          (struct slice[]){SLICE("CLIENT"), SLICE("SETNAME"), slice_str(conn->opts->name)}, 3);
+          (struct slice[]){SLICE("CLIENT"), SLICE("SETNAME"), slice_str(name)}, 3);
     greet(conn, REDIS_GREETING_PING, (struct slice[]){SLICE("PING")}, 1);
 }
 
@@ -170,8 +186,7 @@ static void become_ready(struct redis_conn *conn) {
     conn->ready_at_ms = now_ms(conn);
     count(conn, METRIC_REDIS_CONNECTED, 1);
     count(conn, METRIC_REDIS_CONNECTS_OK, 1);
-    LOG(conn->opts->log, LOG_INFO, "redis_connected", SLICE_NULL,
-        log_text("server", slice_str(conn->opts->name)), log_int("failures", conn->failures));
+    log_ready(conn);
     conn->ready(conn);
 }
 
@@ -183,9 +198,9 @@ static void on_greeted(struct redis_conn *conn, int kind, const struct redis_val
     if (redis_kind(value) == REDIS_ERROR) {
         struct redis_error error = redis_error_read(redis_text(value));
         if (kind == REDIS_GREETING_AUTH && error.rc != RC_UNREACHABLE) {
-            redis_conn_break(conn, RC_UNREACHABLE, "AUTH: user or password refused");
+            redis_conn_break(conn, RC_USAGE, "AUTH: the user or the password is refused");
         } else if (kind == REDIS_GREETING_SELECT && error.rc != RC_UNREACHABLE) {
-            redis_conn_break(conn, RC_UNREACHABLE, "SELECT: no such database");
+            redis_conn_break(conn, RC_USAGE, "SELECT: the database is refused");
         } else if (error.remedy == REDIS_REMEDY_RECONNECT) {
             redis_conn_break(conn, RC_UNREACHABLE, error.cause);
         }
@@ -225,7 +240,7 @@ static void on_lost(void *owner, enum rc rc, const char *cause) {
     go_on(conn);
 }
 
-static void on_answered(void *owner, void *about, const struct redis_value *value) {
+static void on_answered(void *owner, void *about, enum rc rc, const struct redis_value *value) {
     struct redis_conn *conn = owner;
     for (size_t i = 0; i < REDIS_CONN_GREETINGS; i++) {
         if (about == &conn->greetings[i]) {
@@ -233,7 +248,7 @@ static void on_answered(void *owner, void *about, const struct redis_value *valu
             return;
         }
     }
-    conn->answered(conn, about, value);
+    conn->answered(conn, about, rc, value);
 }
 
 static void connect_to(struct redis_conn *conn, const char *address) {
@@ -338,7 +353,7 @@ static void begin(struct redis_conn *conn) {
         const char *problem = NULL;
         conn->tls = redis_tls_new(conn->opts->url->host, conn->opts->ca_file, &problem);
         if (conn->tls == NULL) {
-            redis_conn_break(conn, RC_UNREACHABLE, problem);
+            redis_conn_break(conn, RC_USAGE, problem);
             return;
         }
     }

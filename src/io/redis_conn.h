@@ -54,6 +54,7 @@ struct redis_conn {
     int64_t attempt_ends_ms;
     int64_t ready_at_ms;
     unsigned failures; /* in a row */
+    bool is_loss_logged;
     bool is_hopeful;
     enum rc rc; /* why it broke */
     const char *cause;
@@ -63,7 +64,8 @@ struct redis_conn {
        again (redis_conn_may_wait) or it rests. `closed` is the last. */
     void (*ready)(struct redis_conn *conn);
     void (*down)(struct redis_conn *conn, enum rc rc, const char *cause);
-    void (*answered)(struct redis_conn *conn, void *about, const struct redis_value *value);
+    void (*answered)(struct redis_conn *conn, void *about, enum rc rc,
+                     const struct redis_value *value);
     void (*closed)(struct redis_conn *conn);
 };
 

@@ -16,8 +16,6 @@ static const struct known codes[] = {
     {"MASTERDOWN",
      {RC_UNREACHABLE, REDIS_REMEDY_RECONNECT, false, "MASTERDOWN: a replica without its master"}},
     {"NOAUTH", {RC_UNREACHABLE, REDIS_REMEDY_RECONNECT, false, "NOAUTH: not authenticated"}},
-    {"WRONGPASS",
-     {RC_UNREACHABLE, REDIS_REMEDY_RECONNECT, false, "WRONGPASS: wrong user or password"}},
     {"OOM", {RC_IO, REDIS_REMEDY_NONE, false, "OOM: its memory is full"}},
     {"MISCONF", {RC_IO, REDIS_REMEDY_NONE, false, "MISCONF: it can't write its data to disk"}},
     {"BUSY", {RC_IO, REDIS_REMEDY_NONE, false, "BUSY: a script holds it"}},

@@ -23,7 +23,8 @@ struct redis_link {
     bool is_writing; /* … by redisAsyncHandleWrite */
     bool is_write_due;
     enum rc rc;
-    const char *cause; /* why it broke, where we know better than hiredis */
+    const char *cause; /* NULL until it is doomed */
+    bool is_cause_told;
 
     /* Answers are made by hiredis's functions once ours have looked at them. */
     redisReplyObjectFunctions makers;
@@ -87,8 +88,11 @@ static void on_poll_closed(uv_handle_t *handle) {
     mem_free(handle->data);
 }
 
-static const char *cause_of(const redisAsyncContext *context, bool is_connected) {
-    switch (context->c.err) {
+static const char *cause_of(const struct redis_link *link) {
+    if (link->opts.tls != NULL && redis_tls_is_refused(link->opts.tls)) {
+        return "the server's certificate does not verify";
+    }
+    switch (link->context->c.err) {
     case REDIS_ERR_EOF:
         return "the server closed the connection";
     case REDIS_ERR_PROTOCOL:
@@ -98,14 +102,17 @@ static const char *cause_of(const redisAsyncContext *context, bool is_connected)
     case REDIS_ERR_OOM:
         return "no memory for an answer";
     default:
-        return is_connected ? "the connection broke" : "the server can't be reached";
+        return link->is_connected ? "the connection broke" : "the server can't be reached";
     }
 }
 
 /* The last that hiredis says, and its descriptor is still open. */
 static void cleanup(void *data) {
     struct redis_link *link = data;
-    doom(link, RC_UNREACHABLE, cause_of(link->context, link->is_connected));
+    doom(link, RC_UNREACHABLE, cause_of(link));
+    if (link->opts.tls != NULL) {
+        redis_tls_end(link->opts.tls);
+    }
     link->context = NULL;
     loop_hook_remove(&link->hook);
     uv_close((uv_handle_t *)&link->poll, on_poll_closed);
@@ -188,10 +195,18 @@ static void take_over_makers(struct redis_link *link) {
     reader->privdata = link;
 }
 
+/* Of those without an answer the first is the one whose answer was being read. */
+static enum rc why_no_answer(struct redis_link *link) {
+    enum rc rc = link->is_cause_told || link->cause == NULL ? RC_UNREACHABLE : link->rc;
+    link->is_cause_told = true;
+    return rc;
+}
+
 static void on_answer(redisAsyncContext *context, void *reply, void *about) {
     struct redis_link *link = context->data;
+    enum rc rc = reply != NULL ? RC_OK : why_no_answer(link);
     link->unanswered--;
-    link->opts.answered(link->opts.owner, about, reply);
+    link->opts.answered(link->opts.owner, about, rc, reply);
 }
 
 /* -- events -- */

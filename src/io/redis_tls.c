@@ -16,6 +16,7 @@
 struct redis_tls {
     SSL_CTX *shared; /* by all connections, one after the other: the certificates are read once */
     char *host;
+    SSL *ssl; /* hiredis's, of the connection that there is */
 };
 
 bool redis_has_tls(void) {
@@ -69,7 +70,16 @@ bool redis_tls_start(struct redis_tls *tls, struct redisContext *context) {
         SSL_free(ssl);
         return false;
     }
+    tls->ssl = ssl;
     return true;
+}
+
+bool redis_tls_is_refused(const struct redis_tls *tls) {
+    return tls->ssl != NULL && SSL_get_verify_result(tls->ssl) != X509_V_OK;
+}
+
+void redis_tls_end(struct redis_tls *tls) {
+    tls->ssl = NULL;
 }
 
 #else
@@ -95,6 +105,15 @@ bool redis_tls_start(struct redis_tls *tls, struct redisContext *context) {
     (void)tls;
     (void)context;
     return false;
+}
+
+bool redis_tls_is_refused(const struct redis_tls *tls) {
+    (void)tls;
+    return false;
+}
+
+void redis_tls_end(struct redis_tls *tls) {
+    (void)tls;
 }
 
 #endif

@@ -13,5 +13,10 @@ struct redisContext;
 struct redis_tls *redis_tls_new(const char *host, const char *ca_file, const char **problem);
 void redis_tls_free(struct redis_tls *tls);
 
-/* Over a connection that stands. False: it is of no use. */
+/* Over a connection that stands, one at a time. False: it is of no use. */
 bool redis_tls_start(struct redis_tls *tls, struct redisContext *context);
+/* While the connection that was started last is still there: its server's certificate was refused.
+ */
+bool redis_tls_is_refused(const struct redis_tls *tls);
+/* The connection is gone. */
+void redis_tls_end(struct redis_tls *tls);

@@ -39,8 +39,9 @@ static enum rc read_list(struct books_op *op, const struct json *list) {
         return RC_OK;
     }
     jsonw_open(&w, '[');
+    struct json_items items = json_items(list);
     for (size_t i = 0; i < op->count; i++) {
-        write_entry(op, &w, json_at(list, i));
+        write_entry(op, &w, json_items_next(&items));
     }
     jsonw_close(&w, ']');
     return buf_ok(&op->json) ? RC_OK : RC_PROVIDER_UNAVAILABLE;
@@ -63,17 +64,17 @@ static enum rc read_details(struct books_op *op, const struct json *book) {
 static enum rc read_body(struct books_op *op, struct slice body) {
     const struct provider_names *names = op->call.provider->names;
     enum rc rc = RC_PROVIDER_UNAVAILABLE;
-    struct json *answer = json_parse(body, JSON_LAST_WINS);
-    if (is_kind(answer, JSON_KIND_OBJECT)) {
+    struct json_document *answer = json_parse(body, JSON_LAST_WINS);
+    if (is_kind(json_root(answer), JSON_KIND_OBJECT)) {
         switch (op->call.request.endpoint) {
         case PROVIDER_CALL_LIBRARY:
-            rc = read_list(op, json_member(answer, names->library_items));
+            rc = read_list(op, json_member(json_root(answer), names->library_items));
             break;
         case PROVIDER_CALL_SEARCH:
-            rc = read_list(op, json_member(answer, names->search_books));
+            rc = read_list(op, json_member(json_root(answer), names->search_books));
             break;
         default:
-            rc = read_details(op, json_member(answer, names->details_book));
+            rc = read_details(op, json_member(json_root(answer), names->details_book));
             break;
         }
     }

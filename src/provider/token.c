@@ -76,7 +76,7 @@ static bool is_bearer(const struct json *token_type) {
 /* RFC 6749 section 5.1, and what the contract makes of missing or odd members. */
 static enum rc read_tokens(struct token_op *op) {
     const struct provider_names *names = op->call.provider->names;
-    const struct json *answer = op->answer;
+    const struct json *answer = json_root(op->answer);
     enum rc access = read_text(answer, names->access_token, LIMIT_TOKEN_BYTES, &op->access_token);
     enum rc refresh =
         read_text(answer, names->refresh_token, LIMIT_TOKEN_BYTES, &op->refresh_token);
@@ -125,7 +125,7 @@ static enum rc read_answer(struct token_op *op) {
         }
         return rc;
     }
-    json_to_slice(json_member(op->answer, op->call.provider->names->error), &error);
+    json_to_slice(json_member(json_root(op->answer), op->call.provider->names->error), &error);
     provider_call_failed(&op->call, known_error(error));
     return read_refusal(op, error);
 }
@@ -134,7 +134,7 @@ static void on_answer(struct provider_call *call) {
     struct token_op *op = LIST_ENTRY(call, struct token_op, call);
     op->was_sent = call->was_sent;
     op->rc = read_answer(op);
-    struct json *answer = op->answer;
+    struct json_document *answer = op->answer;
     op->done(op);
     json_close(answer);
 }

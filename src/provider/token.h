@@ -47,7 +47,7 @@ struct token_op {
     int64_t expires_in_s;
     /* ours */
     struct provider_call call;
-    struct json *answer;
+    struct json_document *answer;
     enum rc refused; /* what a refusal of what was sent is called */
 };
 

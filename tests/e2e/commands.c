@@ -138,7 +138,7 @@ static void verify_token(const char *text, const char *secret, int64_t ttl_s, st
 
 static void assert_claim(const struct jwt *jwt, const char *name, const char *value) {
     struct slice text = SLICE_NULL;
-    json_to_slice(json_member(jwt->claims, name), &text);
+    json_to_slice(json_member(json_root(jwt->claims), name), &text);
     cr_assert(slice_eq(text, slice_str(value)), "%s", name);
 }
 
@@ -293,12 +293,12 @@ static void assert_json_lines(const struct program *server) {
     struct slice line;
     size_t count = 0;
     while (slice_split(&rest, '\n', &line) && line.len > 0) {
-        struct json *json = json_parse(line, JSON_UNIQUE);
+        struct json_document *json = json_parse(line, JSON_UNIQUE);
         struct slice text;
-        cr_assert_eq(json_kind_of(json), JSON_KIND_OBJECT, "%.*s", SLICE_ARGS(line));
-        cr_assert(json_to_slice(json_member(json, "time"), &text) && text.len == 24);
-        cr_assert(json_to_slice(json_member(json, "level"), &text));
-        cr_assert(json_to_slice(json_member(json, "event"), &text));
+        cr_assert_eq(json_kind_of(json_root(json)), JSON_KIND_OBJECT, "%.*s", SLICE_ARGS(line));
+        cr_assert(json_to_slice(json_member(json_root(json), "time"), &text) && text.len == 24);
+        cr_assert(json_to_slice(json_member(json_root(json), "level"), &text));
+        cr_assert(json_to_slice(json_member(json_root(json), "event"), &text));
         json_close(json);
         count++;
     }

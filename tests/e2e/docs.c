@@ -172,8 +172,8 @@ static void expect_documented(const struct json *document, const char *path, con
         json_member(json_member(json_member(document, "paths"), path), method);
     const struct json *answer = json_member(json_member(operation, "responses"), status);
     cr_assert_not_null(answer, "%s %s: %s is not documented", method, path, status);
-    struct json *body = json_parse(response->body, JSON_UNIQUE);
-    if (json_to_slice(json_member(body, "detail"), &detail)) {
+    struct json_document *body = json_parse(response->body, JSON_UNIQUE);
+    if (json_to_slice(json_member(json_root(body), "detail"), &detail)) {
         struct slice description;
         cr_assert(json_to_slice(json_member(answer, "description"), &description));
         for (size_t i = 0; i < description.len; i++) {
@@ -246,12 +246,12 @@ Test(docs, what_is_answered_is_documented) {
             (const char *const[]){settings[s], "LATCHKEY_RATE_LIMIT_PER_MINUTE=8", NULL});
         int port = kit_server_port(server);
         cr_assert_eq(ask(port, (struct ask){.path = "/openapi.json"}, &response), 200);
-        struct json *document = json_parse(response.body, JSON_UNIQUE);
+        struct json_document *document = json_parse(response.body, JSON_UNIQUE);
         client_response_fini(&response);
         for (size_t t = 0; t < sizeof tiers / sizeof tiers[0]; t++) {
             char token[KIT_JWT_BYTES];
             kit_jwt(token, (struct kit_jwt){.sub = "u", .tier = tiers[t]});
-            ask_all(port, document, tiers[t] != NULL ? token : NULL);
+            ask_all(port, json_root(document), tiers[t] != NULL ? token : NULL);
         }
         json_close(document);
         kit_server_stop(server);

@@ -7,14 +7,14 @@
 #include "kit/leaks.h"
 #include "kit/platform.h"
 
-static struct json *ask_json(struct platform *p, const char *method, const char *path,
+static struct json_document *ask_json(struct platform *p, const char *method, const char *path,
                              const char *sub, int status) {
     struct client_response response;
     char token[KIT_JWT_BYTES];
     ask_premium(token, sub);
     int got = ask(p->port, (struct ask){.method = method, .path = path, .token = token}, &response);
     cr_assert_eq(got, status, "%s %s: %d %.*s", method, path, got, SLICE_ARGS(response.body));
-    struct json *body = json_parse(response.body, JSON_UNIQUE);
+    struct json_document *body = json_parse(response.body, JSON_UNIQUE);
     cr_assert_not_null(body);
     client_response_fini(&response);
     return body;
@@ -69,12 +69,12 @@ Test(library, pages_and_clamps) {
     platform_start(&p, NULL);
     platform_link(&p, "user-1");
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        struct json *books = ask_json(&p, "GET", cases[i].path, "user-1", 200);
-        cr_assert_eq(json_kind_of(books), JSON_KIND_ARRAY);
-        cr_assert_eq(json_length(books), cases[i].books, "%s: %zu", cases[i].path,
-                     json_length(books));
-        for (size_t b = 0; b < json_length(books); b++) {
-            expect_book(json_at(books, b), true);
+        struct json_document *books = ask_json(&p, "GET", cases[i].path, "user-1", 200);
+        cr_assert_eq(json_kind_of(json_root(books)), JSON_KIND_ARRAY);
+        cr_assert_eq(json_length(json_root(books)), cases[i].books, "%s: %zu", cases[i].path,
+                     json_length(json_root(books)));
+        for (size_t b = 0; b < json_length(json_root(books)); b++) {
+            expect_book(json_at(json_root(books), b), true);
         }
         json_close(books);
     }
@@ -101,9 +101,9 @@ Test(library, bad_parameters) {
     platform_start(&p, NULL);
     platform_link(&p, "user-1");
     for (size_t i = 0; i < sizeof paths / sizeof paths[0]; i++) {
-        struct json *body = ask_json(&p, "GET", paths[i], "user-1", 400);
-        cr_assert(slice_eq(text_of(body, "detail"), SLICE("invalid_request")), "%s", paths[i]);
-        const struct json *errors = json_member(body, "errors");
+        struct json_document *body = ask_json(&p, "GET", paths[i], "user-1", 400);
+        cr_assert(slice_eq(text_of(json_root(body), "detail"), SLICE("invalid_request")), "%s", paths[i]);
+        const struct json *errors = json_member(json_root(body), "errors");
         cr_assert_eq(json_length(errors), 1, "%s", paths[i]);
         struct slice where = SLICE_NULL;
         json_to_slice(json_at(json_member(json_at(errors, 0), "loc"), 0), &where);
@@ -133,14 +133,14 @@ Test(library, sync_walks_every_page_and_notes_it) {
     platform_start(&p, NULL);
     platform_link(&p, "user-1");
     kit_server_advance_ms(p.server, 5000);
-    struct json *synced = ask_json(&p, "POST", "library/sync", "user-1", 200);
+    struct json_document *synced = ask_json(&p, "POST", "library/sync", "user-1", 200);
     int64_t count = 0;
-    cr_assert(slice_eq(text_of(synced, "status"), SLICE("synced")));
-    cr_assert(json_to_i64(json_member(synced, "audiobooks_count"), &count));
+    cr_assert(slice_eq(text_of(json_root(synced), "status"), SLICE("synced")));
+    cr_assert(json_to_i64(json_member(json_root(synced), "audiobooks_count"), &count));
     cr_assert_eq(count, 137);
     cr_assert_eq(simprovider_count(p.sim, SIMPROVIDER_LIBRARIES), 3, "two pages and an empty one");
-    struct json *connected = ask_json(&p, "GET", "connected", "user-1", 200);
-    cr_assert(slice_eq(text_of(connected, "synced_at"), text_of(synced, "synced_at")));
+    struct json_document *connected = ask_json(&p, "GET", "connected", "user-1", 200);
+    cr_assert(slice_eq(text_of(json_root(connected), "synced_at"), text_of(json_root(synced), "synced_at")));
     cr_assert_eq(kit_server_logged(p.server, "\"event\":\"library_synced\""), 1);
     json_close(connected);
     json_close(synced);
@@ -156,13 +156,13 @@ Test(library, a_sync_that_fails_says_so_until_one_succeeds) {
                                                          .kind = SIMPROVIDER_GARBAGE,
                                                          .count = 1});
     json_close(ask_json(&p, "POST", "library/sync", "user-1", 503));
-    struct json *connected = ask_json(&p, "GET", "connected", "user-1", 200);
+    struct json_document *connected = ask_json(&p, "GET", "connected", "user-1", 200);
     cr_assert(
-        slice_eq(text_of(connected, "last_sync_error"), SLICE("audible_service_unavailable")));
+        slice_eq(text_of(json_root(connected), "last_sync_error"), SLICE("audible_service_unavailable")));
     json_close(connected);
     json_close(ask_json(&p, "POST", "library/sync", "user-1", 200));
     connected = ask_json(&p, "GET", "connected", "user-1", 200);
-    cr_assert_eq(json_kind_of(json_member(connected, "last_sync_error")), JSON_KIND_NULL);
+    cr_assert_eq(json_kind_of(json_member(json_root(connected), "last_sync_error")), JSON_KIND_NULL);
     json_close(connected);
     platform_stop(&p);
     CHECK_LEAKS();
@@ -181,11 +181,11 @@ Test(catalog, search) {
     struct platform p;
     platform_start(&p, NULL);
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        struct json *books = ask_json(&p, "GET", cases[i].path, "user-1", 200);
-        cr_assert_eq(json_kind_of(books), JSON_KIND_ARRAY);
-        cr_assert(json_length(books) > 0 && json_length(books) <= cases[i].books_max, "%s: %zu",
-                  cases[i].path, json_length(books));
-        expect_book(json_at(books, 0), false);
+        struct json_document *books = ask_json(&p, "GET", cases[i].path, "user-1", 200);
+        cr_assert_eq(json_kind_of(json_root(books)), JSON_KIND_ARRAY);
+        cr_assert(json_length(json_root(books)) > 0 && json_length(json_root(books)) <= cases[i].books_max, "%s: %zu",
+                  cases[i].path, json_length(json_root(books)));
+        expect_book(json_at(json_root(books), 0), false);
         json_close(books);
     }
     int64_t searches = simprovider_count(p.sim, SIMPROVIDER_SEARCHES);
@@ -203,12 +203,12 @@ Test(catalog, details_and_play_url) {
     struct platform p;
     char path[128];
     platform_start(&p, NULL);
-    struct json *found = ask_json(&p, "GET", "search?q=the&limit=1", "user-1", 200);
-    struct slice asin = text_of(json_at(found, 0), "asin");
+    struct json_document *found = ask_json(&p, "GET", "search?q=the&limit=1", "user-1", 200);
+    struct slice asin = text_of(json_at(json_root(found), 0), "asin");
     snprintf(path, sizeof path, "%.*s/details", SLICE_ARGS(asin));
-    struct json *book = ask_json(&p, "GET", path, "user-1", 200);
-    cr_assert(slice_eq(text_of(book, "asin"), asin));
-    expect_book(book, false);
+    struct json_document *book = ask_json(&p, "GET", path, "user-1", 200);
+    cr_assert(slice_eq(text_of(json_root(book), "asin"), asin));
+    expect_book(json_root(book), false);
     json_close(book);
     json_close(found);
     int64_t asked = simprovider_count(p.sim, SIMPROVIDER_DETAILS);
@@ -219,10 +219,10 @@ Test(catalog, details_and_play_url) {
     expect_detail(&p, "ZZZZZZZZZZ/details", 404, "audiobook_not_found");
     cr_assert_eq(simprovider_count(p.sim, SIMPROVIDER_DETAILS), asked + 1);
     expect_detail(&p, "B-00/play-url", 404, "audiobook_not_found");
-    struct json *play = ask_json(&p, "GET", "B00ABC1234/play-url?platform=ios", "user-1", 200);
-    cr_assert(slice_eq(text_of(play, "url"), SLICE("https://www.audible.com/pd/B00ABC1234")));
-    cr_assert(slice_eq(text_of(play, "platform"), SLICE("ios")));
-    cr_assert(slice_eq(text_of(play, "action"), SLICE("redirect_to_audible")));
+    struct json_document *play = ask_json(&p, "GET", "B00ABC1234/play-url?platform=ios", "user-1", 200);
+    cr_assert(slice_eq(text_of(json_root(play), "url"), SLICE("https://www.audible.com/pd/B00ABC1234")));
+    cr_assert(slice_eq(text_of(json_root(play), "platform"), SLICE("ios")));
+    cr_assert(slice_eq(text_of(json_root(play), "action"), SLICE("redirect_to_audible")));
     json_close(play);
     platform_stop(&p);
     CHECK_LEAKS();

@@ -16,9 +16,9 @@ static size_t count_books(struct platform *p, const char *path) {
     ask_premium(token, "user-1");
     int status = ask(p->port, (struct ask){.path = path, .token = token}, &response);
     cr_assert_eq(status, 200, "%s: %d", path, status);
-    struct json *books = json_parse(response.body, JSON_UNIQUE);
-    cr_assert_eq(json_kind_of(books), JSON_KIND_ARRAY, "%s", path);
-    size_t count = json_length(books);
+    struct json_document *books = json_parse(response.body, JSON_UNIQUE);
+    cr_assert_eq(json_kind_of(json_root(books)), JSON_KIND_ARRAY, "%s", path);
+    size_t count = json_length(json_root(books));
     json_close(books);
     client_response_fini(&response);
     return count;
@@ -193,12 +193,12 @@ Test(errors, every_error_has_the_one_form) {
         int status = ask(kit_server_port(server), asks[i], &response);
         cr_assert(status >= 400 && status < 500, "%s: %d", asks[i].path, status);
         cr_assert(slice_eq(client_header(&response, "content-type"), SLICE("application/json")));
-        struct json *body = json_parse(response.body, JSON_UNIQUE);
-        cr_assert_eq(json_kind_of(body), JSON_KIND_OBJECT, "%s", asks[i].path);
-        cr_assert(json_to_slice(json_member(body, "detail"), &detail) && detail.len > 0, "%s",
-                  asks[i].path);
+        struct json_document *body = json_parse(response.body, JSON_UNIQUE);
+        cr_assert_eq(json_kind_of(json_root(body)), JSON_KIND_OBJECT, "%s", asks[i].path);
+        cr_assert(json_to_slice(json_member(json_root(body), "detail"), &detail) && detail.len > 0,
+                  "%s", asks[i].path);
         bool is_validation = slice_eq(detail, SLICE("invalid_request"));
-        const struct json *errors = json_member(body, "errors");
+        const struct json *errors = json_member(json_root(body), "errors");
         cr_assert_eq(errors != NULL, is_validation, "%s: %.*s", asks[i].path,
                      SLICE_ARGS(response.body));
         cr_assert(!is_validation || json_length(errors) > 0);

@@ -12,8 +12,8 @@
 
 /* --- all goes well ---------------------------------------------------------------------------- */
 
-static struct json *parse(const struct rig_call *call) {
-    struct json *document = json_parse(buf_slice(&call->json), JSON_UNIQUE);
+static struct json_document *parse(const struct rig_call *call) {
+    struct json_document *document = json_parse(buf_slice(&call->json), JSON_UNIQUE);
     cr_assert_not_null(document, "not JSON: %.*s", SLICE_ARGS(buf_slice(&call->json)));
     return document;
 }
@@ -52,25 +52,25 @@ Test(provider, link_refresh_read_and_revoke) {
     call = rig_ask(rig, PROVIDER_CALL_LIBRARY);
     cr_assert_eq(call->rc, RC_OK, "%s", rc_name(call->rc));
     cr_assert_eq(call->count, 20);
-    struct json *books = parse(call);
-    cr_assert_eq(json_length(books), 20);
-    copy_asin(json_at(books, 0), asin);
-    assert_owned(json_at(books, 0), true);
+    struct json_document *books = parse(call);
+    cr_assert_eq(json_length(json_root(books)), 20);
+    copy_asin(json_at(json_root(books), 0), asin);
+    assert_owned(json_at(json_root(books), 0), true);
     json_close(books);
 
     rig->asin = asin;
     call = rig_ask(rig, PROVIDER_CALL_DETAILS);
     cr_assert_eq(call->rc, RC_OK, "%s", rc_name(call->rc));
     cr_assert_eq(call->count, 1);
-    struct json *book = parse(call);
-    assert_owned(book, false);
+    struct json_document *book = parse(call);
+    assert_owned(json_root(book), false);
     json_close(book);
 
     call = rig_ask(rig, PROVIDER_CALL_SEARCH);
     cr_assert_eq(call->rc, RC_OK, "%s", rc_name(call->rc));
     books = parse(call);
-    cr_assert(json_length(books) > 0 && json_length(books) == call->count);
-    assert_owned(json_at(books, 0), false);
+    cr_assert(json_length(json_root(books)) > 0 && json_length(json_root(books)) == call->count);
+    assert_owned(json_at(json_root(books), 0), false);
     json_close(books);
 
     call = rig_ask(rig, PROVIDER_CALL_REVOKE);
@@ -253,8 +253,8 @@ static struct rig *linked(void) {
     rig->limit = 1;
     struct rig_call *call = rig_ask(rig, PROVIDER_CALL_LIBRARY);
     cr_assert_eq(call->rc, RC_OK);
-    struct json *books = parse(call);
-    copy_asin(json_at(books, 0), any_asin);
+    struct json_document *books = parse(call);
+    copy_asin(json_at(json_root(books), 0), any_asin);
     json_close(books);
     rig->asin = any_asin;
     return rig;

@@ -44,7 +44,7 @@ static void join(struct simprovider *sim) {
     CHECK_LEAKS();
 }
 
-static void read_member(struct json *document, const char *name, char *out, size_t bytes) {
+static void read_member(const struct json *document, const char *name, char *out, size_t bytes) {
     struct slice text = SLICE("");
     json_to_slice(json_member(document, name), &text);
     snprintf(out, bytes, "%.*s", SLICE_ARGS(text));
@@ -61,10 +61,11 @@ static struct tokens post(struct simprovider *sim, const char *path, const char 
                      path, strlen(form), form);
     tokens.status =
         client_ask(simprovider_port(sim), "POST", slice_make(request, (size_t)n), &response);
-    struct json *document = tokens.status != 0 ? json_parse(response.body, JSON_LAST_WINS) : NULL;
-    read_member(document, "access_token", tokens.access, sizeof tokens.access);
-    read_member(document, "refresh_token", tokens.refresh, sizeof tokens.refresh);
-    read_member(document, "error", tokens.error, sizeof tokens.error);
+    struct json_document *document =
+        tokens.status != 0 ? json_parse(response.body, JSON_LAST_WINS) : NULL;
+    read_member(json_root(document), "access_token", tokens.access, sizeof tokens.access);
+    read_member(json_root(document), "refresh_token", tokens.refresh, sizeof tokens.refresh);
+    read_member(json_root(document), "error", tokens.error, sizeof tokens.error);
     json_close(document);
     client_response_fini(&response);
     return tokens;

@@ -205,17 +205,18 @@ static void check_book(const struct json *book, bool is_owned) {
 }
 
 static void check_books(const struct books_op *op) {
-    struct json *made = json_parse(buf_slice(&op->json), JSON_UNIQUE);
+    struct json_document *made = json_parse(buf_slice(&op->json), JSON_UNIQUE);
     bool is_owned = op->call.request.endpoint == PROVIDER_CALL_LIBRARY;
     if (op->is_counted_only) {
         FUZZ_CHECK(op->json.len == 0);
     } else if (op->call.request.endpoint == PROVIDER_CALL_DETAILS) {
-        FUZZ_CHECK(json_kind_of(made) == JSON_KIND_OBJECT);
-        check_book(made, false);
+        FUZZ_CHECK(json_kind_of(json_root(made)) == JSON_KIND_OBJECT);
+        check_book(json_root(made), false);
     } else {
-        FUZZ_CHECK(json_kind_of(made) == JSON_KIND_ARRAY && json_length(made) <= op->count);
-        for (size_t i = 0; i < json_length(made); i++) {
-            check_book(json_at(made, i), is_owned);
+        FUZZ_CHECK(json_kind_of(json_root(made)) == JSON_KIND_ARRAY &&
+                   json_length(json_root(made)) <= op->count);
+        for (size_t i = 0; i < json_length(json_root(made)); i++) {
+            check_book(json_at(json_root(made), i), is_owned);
         }
     }
     json_close(made);

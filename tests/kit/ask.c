@@ -50,8 +50,8 @@ int ask_status(int port, struct ask ask_) {
 
 void ask_member(const struct client_response *response, const char *name, char *out, size_t size) {
     struct slice text = SLICE_NULL;
-    struct json *body = json_parse(response->body, JSON_UNIQUE);
-    json_to_slice(json_member(body, name), &text);
+    struct json_document *body = json_parse(response->body, JSON_UNIQUE);
+    json_to_slice(json_member(json_root(body), name), &text);
     cr_assert_lt(text.len, size);
     snprintf(out, size, "%.*s", SLICE_ARGS(text));
     json_close(body);

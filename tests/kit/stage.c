@@ -40,8 +40,8 @@ static void find_asin(struct stage *stage) {
     cr_assert_eq(
         ask(stage->p.port, (struct ask){.path = "search?q=the&limit=1", .token = token}, &response),
         200);
-    struct json *books = json_parse(response.body, JSON_UNIQUE);
-    cr_assert(json_to_slice(json_member(json_at(books, 0), "asin"), &asin));
+    struct json_document *books = json_parse(response.body, JSON_UNIQUE);
+    cr_assert(json_to_slice(json_member(json_at(json_root(books), 0), "asin"), &asin));
     snprintf(stage->asin, sizeof stage->asin, "%.*s", SLICE_ARGS(asin));
     json_close(books);
     client_response_fini(&response);

@@ -40,8 +40,9 @@ static bool read_fault(struct sim_call *call, const struct json *document,
 
 void sim_command_faults(struct sim_call *call) {
     struct simprovider_fault fault = {0};
-    struct json *document = json_parse(call->body, JSON_LAST_WINS);
-    bool good = read_fault(call, document, &fault) && sim_faults_add(&call->sim->faults, &fault);
+    struct json_document *document = json_parse(call->body, JSON_LAST_WINS);
+    bool good =
+        read_fault(call, json_root(document), &fault) && sim_faults_add(&call->sim->faults, &fault);
     json_close(document);
     if (good) {
         done(call);

@@ -28,9 +28,9 @@ static const struct person *find(struct slice user) {
 
 static const struct person *person_of(struct slice body) {
     struct slice user = SLICE_NULL;
-    struct json *document = json_parse(body, JSON_LAST_WINS);
+    struct json_document *document = json_parse(body, JSON_LAST_WINS);
     const struct person *person =
-        json_to_slice(json_member(document, "user"), &user) ? find(user) : NULL;
+        json_to_slice(json_member(json_root(document), "user"), &user) ? find(user) : NULL;
     json_close(document);
     return person;
 }

@@ -14,13 +14,13 @@
 
 enum { DOCUMENT_BYTES = 256 * 1024 };
 
-static struct json *document_of(const char *prefix, struct slice **paths) {
+static struct json_document *document_of(const char *prefix, struct slice **paths) {
     struct buf text;
     buf_init(&text, DOCUMENT_BYTES);
     *paths = routes_paths(slice_str(prefix));
     openapi_write(*paths, &text);
     cr_assert(buf_ok(&text));
-    struct json *document = json_parse(buf_slice(&text), JSON_UNIQUE);
+    struct json_document *document = json_parse(buf_slice(&text), JSON_UNIQUE);
     cr_assert_not_null(document, "it is not JSON, or a name is there twice: %.*s",
                        SLICE_ARGS(buf_slice(&text)));
     buf_fini(&text);
@@ -64,9 +64,10 @@ Test(openapi, what_the_checks_answer_is_there) {
         {ROUTE_CONFIG, "503"}, {ROUTE_JSON, "415"},   {ROUTE_JSON, "400"},
     };
     struct slice *paths;
-    struct json *document = document_of("/api/v1", &paths);
+    struct json_document *document = document_of("/api/v1", &paths);
     for (size_t i = 0; i < route_count; i++) {
-        const struct json *operation = operation_in(document, paths[i], routes[i].method);
+        const struct json *operation =
+            operation_in(json_root(document), paths[i], routes[i].method);
         const struct json *responses = json_member(operation, "responses");
         if (operation == NULL || routes[i].run == ep_return) {
             continue;
@@ -93,11 +94,12 @@ Test(openapi, other_prefixes_and_routes_that_are_not_served) {
     struct slice *paths;
     for (size_t p = 0; p < sizeof prefixes / sizeof prefixes[0]; p++) {
         char name[64];
-        struct json *document = document_of(prefixes[p], &paths);
+        struct json_document *document = document_of(prefixes[p], &paths);
         snprintf(name, sizeof name, "%s/user/audible/{asin}/details", prefixes[p]);
-        cr_assert_not_null(operation_in(document, slice_str(name), HTTP_GET), "%s", name);
-        cr_assert_not_null(operation_in(document, SLICE("/openapi.json"), HTTP_GET));
-        cr_assert_null(operation_in(document, SLICE("/x/y/openapi.json"), HTTP_GET));
+        cr_assert_not_null(operation_in(json_root(document), slice_str(name), HTTP_GET), "%s",
+                           name);
+        cr_assert_not_null(operation_in(json_root(document), SLICE("/openapi.json"), HTTP_GET));
+        cr_assert_null(operation_in(json_root(document), SLICE("/x/y/openapi.json"), HTTP_GET));
         json_close(document);
         routes_free_paths(paths);
     }
@@ -108,10 +110,10 @@ Test(openapi, other_prefixes_and_routes_that_are_not_served) {
         paths[i].len = strcmp(routes[i].path, "/metrics") == 0 ? 0 : paths[i].len;
     }
     openapi_write(paths, &text);
-    struct json *document = json_parse(buf_slice(&text), JSON_UNIQUE);
-    cr_assert_null(operation_in(document, SLICE("/metrics"), HTTP_GET));
-    cr_assert_null(operation_in(document, SLICE(""), HTTP_GET));
-    cr_assert_not_null(operation_in(document, SLICE("/healthz"), HTTP_GET));
+    struct json_document *document = json_parse(buf_slice(&text), JSON_UNIQUE);
+    cr_assert_null(operation_in(json_root(document), SLICE("/metrics"), HTTP_GET));
+    cr_assert_null(operation_in(json_root(document), SLICE(""), HTTP_GET));
+    cr_assert_not_null(operation_in(json_root(document), SLICE("/healthz"), HTTP_GET));
     json_close(document);
     buf_fini(&text);
     routes_free_paths(paths);

@@ -227,8 +227,8 @@ Test(tier, claims_to_access) {
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct caller caller = {0};
-        struct json *claims = json_parse(slice_str(cases[i].claims), JSON_UNIQUE);
-        tier_read_claims(claims, &caller);
+        struct json_document *claims = json_parse(slice_str(cases[i].claims), JSON_UNIQUE);
+        tier_read_claims(json_root(claims), &caller);
         cr_assert_eq(caller.is_active, cases[i].active, "%s", cases[i].claims);
         cr_assert_eq(tier_check(&caller), cases[i].tier, "%s", cases[i].claims);
         json_close(claims);

@@ -54,21 +54,22 @@ static void piped_finish(struct piped *p) {
 
 /* The next line as JSON; NULL at the end. Every line must be JSON, one object, ended by a newline.
  */
-static struct json *next_line(struct slice *rest) {
+static struct json_document *next_line(struct slice *rest) {
     if (rest->len == 0) {
         return NULL;
     }
     size_t end = slice_find(*rest, '\n');
     cr_assert_lt(end, rest->len, "a line without its newline");
-    struct json *line = json_parse(slice_head(*rest, end), JSON_UNIQUE);
-    cr_assert_eq(json_kind_of(line), JSON_KIND_OBJECT, "no JSON: %.*s", (int)end, rest->at);
+    struct json_document *line = json_parse(slice_head(*rest, end), JSON_UNIQUE);
+    cr_assert_eq(json_kind_of(json_root(line)), JSON_KIND_OBJECT, "no JSON: %.*s", (int)end,
+                 rest->at);
     *rest = slice_from(*rest, end + 1);
     return line;
 }
 
-static struct slice text_of(const struct json *line, const char *name) {
+static struct slice text_of(const struct json_document *line, const char *name) {
     struct slice text = SLICE_NULL;
-    json_to_slice(json_member(line, name), &text);
+    json_to_slice(json_member(json_root(line), name), &text);
     return text;
 }
 
@@ -82,7 +83,7 @@ Test(log, line) {
     piped_finish(&p);
     struct slice rest = buf_slice(&p.out);
 
-    struct json *line = next_line(&rest);
+    struct json_document *line = next_line(&rest);
     int64_t number = 0;
     bool truth = false;
     cr_assert_eq(text_of(line, "time").len, 24);
@@ -90,17 +91,17 @@ Test(log, line) {
     cr_assert(slice_eq(text_of(line, "event"), SLICE("state_rejected")));
     cr_assert(slice_eq(text_of(line, "request_id"), SLICE("req-1")));
     cr_assert(slice_eq(text_of(line, "user_id"), SLICE("u\"1\n\xEF\xBF\xBD")));
-    cr_assert(json_to_i64(json_member(line, "count"), &number));
+    cr_assert(json_to_i64(json_member(json_root(line), "count"), &number));
     cr_assert_eq(number, -3);
-    cr_assert(json_to_bool(json_member(line, "sealed"), &truth));
+    cr_assert(json_to_bool(json_member(json_root(line), "sealed"), &truth));
     cr_assert(truth);
-    cr_assert_not_null(json_member(line, "cause"));
-    cr_assert_eq(json_kind_of(json_member(line, "cause")), JSON_KIND_NULL);
-    cr_assert_null(json_member(line, "audit"));
+    cr_assert_not_null(json_member(json_root(line), "cause"));
+    cr_assert_eq(json_kind_of(json_member(json_root(line), "cause")), JSON_KIND_NULL);
+    cr_assert_null(json_member(json_root(line), "audit"));
     json_close(line);
 
     line = next_line(&rest);
-    cr_assert(json_to_bool(json_member(line, "audit"), &truth));
+    cr_assert(json_to_bool(json_member(json_root(line), "audit"), &truth));
     cr_assert(truth);
     cr_assert(slice_eq(text_of(line, "level"), SLICE("info")));
     json_close(line);
@@ -114,7 +115,7 @@ Test(log, levels) {
     for (int least = LOG_DEBUG; least <= LOG_ERROR; least++) {
         struct piped p;
         enum log_level parsed;
-        struct json *line;
+        struct json_document *line;
         int seen = 0;
         cr_assert(log_level_parse(slice_str(names[least]), &parsed));
         cr_assert_eq((int)parsed, least);
@@ -173,13 +174,13 @@ Test(log, too_long) {
     piped_finish(&p);
     struct slice rest = buf_slice(&p.out);
     for (int i = 0; i < 4; i++) {
-        struct json *line = next_line(&rest);
+        struct json_document *line = next_line(&rest);
         bool clipped = false;
         cr_assert(slice_eq(text_of(line, "event"), i % 2 == 0 ? SLICE("long") : SLICE("many")));
         cr_assert(slice_eq(text_of(line, "request_id"), SLICE("r")));
-        cr_assert_eq(json_member(line, "audit") != NULL, i >= 2, "line %d", i);
+        cr_assert_eq(json_member(json_root(line), "audit") != NULL, i >= 2, "line %d", i);
         cr_assert_eq(text_of(line, "t").len, i % 2 == 0 ? 256 : 0, "line %d", i);
-        cr_assert(json_to_bool(json_member(line, "clipped"), &clipped));
+        cr_assert(json_to_bool(json_member(json_root(line), "clipped"), &clipped));
         cr_assert(clipped);
         json_close(line);
     }
@@ -210,15 +211,15 @@ struct tally {
 
 static struct tally count_lines(struct slice rest) {
     struct tally tally = {0};
-    struct json *line;
+    struct json_document *line;
     while ((line = next_line(&rest)) != NULL) {
         int64_t number = -1;
         if (slice_eq(text_of(line, "event"), SLICE("token_linked"))) {
-            json_to_i64(json_member(line, "number"), &number);
+            json_to_i64(json_member(json_root(line), "number"), &number);
             cr_assert_eq(number, tally.audits, "audit lines in order");
             tally.audits++;
         } else if (slice_eq(text_of(line, "event"), SLICE("log_lines_dropped"))) {
-            json_to_i64(json_member(line, "count"), &number);
+            json_to_i64(json_member(json_root(line), "count"), &number);
             cr_assert_gt(number, 0);
             tally.dropped += number;
         } else {
@@ -370,13 +371,13 @@ static void *write_shared(void *arg) {
 
 static void expect_whole_lines(struct slice rest) {
     int next[SHARERS] = {0};
-    struct json *line;
+    struct json_document *line;
     while ((line = next_line(&rest)) != NULL) {
         int64_t process = 0;
         int64_t number = -1;
-        cr_assert(json_to_i64(json_member(line, "worker"), &process));
+        cr_assert(json_to_i64(json_member(json_root(line), "worker"), &process));
         cr_assert(process >= 1 && process <= SHARERS, "%ld", (long)process);
-        cr_assert(json_to_i64(json_member(line, "number"), &number));
+        cr_assert(json_to_i64(json_member(json_root(line), "number"), &number));
         cr_assert_eq(number, next[process - 1]++, "in order");
         json_close(line);
     }

@@ -10,11 +10,11 @@
 #include "kit/leaks.h"
 
 static size_t map(const char *book, bool is_owned, struct buf *out) {
-    struct json *document = json_parse(slice_str(book), JSON_LAST_WINS);
+    struct json_document *document = json_parse(slice_str(book), JSON_LAST_WINS);
     cr_assert_not_null(document, "%s", book);
     buf_init(out, 1024 * 1024);
     struct jsonw w = jsonw_start(out);
-    size_t defaults = audiobook_write(&w, &provider_audible, document, is_owned);
+    size_t defaults = audiobook_write(&w, &provider_audible, json_root(document), is_owned);
     json_close(document);
     return defaults;
 }
@@ -154,9 +154,9 @@ static void assert_cut(const char *name, const char *member, size_t n, size_t ke
     BUF_LIT(&book, "\"}");
     buf_append_char(&book, '\0');
     cr_assert_eq(map(book.at, false, &out), defaults, "%s of %zu", name, n);
-    struct json *audiobook = json_parse(buf_slice(&out), JSON_UNIQUE);
+    struct json_document *audiobook = json_parse(buf_slice(&out), JSON_UNIQUE);
     cr_assert_not_null(audiobook, "%s of %zu is not JSON", name, n);
-    cr_assert(json_to_slice(json_member(audiobook, member), &text));
+    cr_assert(json_to_slice(json_member(json_root(audiobook), member), &text));
     cr_assert_eq(text.len, kept, "%s of %zu: %zu", name, n, text.len);
     cr_assert(slice_is_utf8(text));
     json_close(audiobook);
@@ -191,10 +191,10 @@ Test(audiobook, long_addresses_are_none) {
 Test(audiobook, past_the_cap_it_overflows_and_is_never_half) {
     char at[64];
     struct buf out;
-    struct json *document = json_parse(SLICE(whole), JSON_LAST_WINS);
+    struct json_document *document = json_parse(SLICE(whole), JSON_LAST_WINS);
     buf_init_fixed(&out, at, sizeof at);
     struct jsonw w = jsonw_start(&out);
-    audiobook_write(&w, &provider_audible, document, true);
+    audiobook_write(&w, &provider_audible, json_root(document), true);
     cr_assert_not(buf_ok(&out));
     json_close(document);
     CHECK_LEAKS();
