@@ -25,7 +25,8 @@
  *
  * whose key is made from the state, which only its bearer brings: who reads Redis can open none of
  * them. What stands before the box is authenticated with it, so that who can write to Redis can't
- * turn a state into another user's or browser's. A used state is 'U' and when it was made.
+ * turn a state of someone's into another user's or browser's (he can make one of his own). A used
+ * state is 'U' and when it was made.
  *
  * Whether a state is too old is decided by our clock, which is given; Redis's own only removes what
  * nobody asks for, a minute later, so that the clocks may differ by as much. */
