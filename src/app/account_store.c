@@ -3,8 +3,11 @@
 
 #include <stdio.h>
 
+#include "store/accounts_mongo.h"
+
 _Static_assert((int)ACCOUNT_STORE_PROBLEM_BYTES >= (int)ACCOUNTS_PROBLEM_BYTES &&
-                   (int)ACCOUNT_STORE_PROBLEM_BYTES >= (int)REDIS_URL_PROBLEM_BYTES,
+                   (int)ACCOUNT_STORE_PROBLEM_BYTES >= (int)REDIS_URL_PROBLEM_BYTES &&
+                   (int)ACCOUNT_STORE_PROBLEM_BYTES >= (int)MONGO_PROBLEM_BYTES,
                "room for the problems of each");
 
 static enum rc open_sqlite(const struct account_store_opts *opts, struct account_store *store,
@@ -38,11 +41,11 @@ static enum rc open_redis(const struct account_store_opts *opts, struct account_
 
 static enum rc open_mongodb(const struct account_store_opts *opts, struct account_store *store,
                             char problem[ACCOUNT_STORE_PROBLEM_BYTES]) {
-    (void)opts;
-    (void)store;
-    snprintf(problem, ACCOUNT_STORE_PROBLEM_BYTES,
-             "mongodb:// is not supported by this build; use sqlite: or redis://");
-    return RC_USAGE;
+    enum rc rc = mongo_open(opts->loop, opts->url, &store->mongo, problem);
+    if (rc == RC_OK) {
+        store->backend = accounts_mongo_new(store->mongo);
+    }
+    return rc;
 }
 
 static const struct {
@@ -83,6 +86,13 @@ enum rc account_store_open(const struct account_store_opts *opts, struct account
     return kinds[kind].open(opts, out, problem);
 }
 
+static void on_mongo_closed(void *owner) {
+    struct account_store *store = owner;
+    if (store->closed != NULL) {
+        store->closed(store->closed_owner);
+    }
+}
+
 static void on_redis_closed(void *owner) {
     struct account_store *store = owner;
     redis_url_fini(&store->redis_url);
@@ -96,6 +106,8 @@ void account_store_close(struct account_store *store, void (*closed)(void *owner
     store->closed_owner = owner;
     if (store->redis != NULL) {
         redis_close(store->redis, on_redis_closed, store);
+    } else if (store->mongo != NULL) {
+        mongo_close(store->mongo, on_mongo_closed, store);
     } else if (closed != NULL) {
         closed(owner);
     }

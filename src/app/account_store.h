@@ -9,6 +9,7 @@
 #include "io/loop.h"
 #include "io/redis.h"
 #include "store/accounts_backend.h"
+#include "store/mongo.h"
 
 /* The account store that a URL names, opened for the server or for a command: sqlite:<path>,
  * redis://…, rediss://…, mongodb://… */
@@ -30,6 +31,8 @@ struct account_store {
                                          that it is closed before the store */
     bool is_shared;                   /* other servers may write to it: leases, no exact cache */
     struct redis *redis;              /* its connection; NULL: none, or the owner's */
+    struct mongo *mongo;              /* what mongodb:// names, for the leases and users in it,
+                                         which are closed before the store; else NULL */
     /* ours */
     struct redis_url redis_url;
     void (*closed)(void *owner);

@@ -465,6 +465,7 @@ static enum rc build_api(struct app *app) {
                   .search_per_minute = config->rate_search_per_minute,
                   .other_per_minute = config->rate_other_per_minute,
                   .address_per_minute = config->rate_address_per_minute},
+        .rates_redis = config->rate_storage == CONFIG_STORAGE_REDIS ? app->stores.redis : NULL,
         .trusted_proxies = config->trusted_proxies.at,
         .trusted_proxy_count = config->trusted_proxies.count,
         .body_max = LIMIT_BODY_BYTES,

@@ -69,6 +69,9 @@ enum {
     /* work */
     LIMIT_FAST_QUEUE = 100000,
     LIMIT_SLOW_QUEUE = 100000,
+    LIMIT_MONGO_THREADS = 8, /* each with a client of the pool */
+    LIMIT_MONGO_QUEUE = 20000,
+    LIMIT_MONGO_WAIT_MS = 3000, /* behind other operations; a request's deadline is far longer */
 
     /* Redis */
     LIMIT_REDIS_COMMAND_BYTES = 1024 * 1024,

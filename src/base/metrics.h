@@ -112,7 +112,8 @@ enum { METRICS_KEY_POSITIONS = 4 };
     Y(X, FAST, "fast")                                                                             \
     Y(X, STORE_WRITE, "store_write")                                                               \
     Y(X, STORE_READ, "store_read")                                                                 \
-    Y(X, SIGNATURE, "signature")
+    Y(X, SIGNATURE, "signature")                                                                   \
+    Y(X, MONGO, "mongodb")
 #define METRICS_LANE_DEPTH(X, id, text)                                                            \
     X(LANE_DEPTH_##id, "latchkey_lane_operations{lane=\"" text "\"}", "gauge",                     \
       "operations handed to another thread and not done")

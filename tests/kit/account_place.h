@@ -31,6 +31,8 @@ struct account_place {
 
 extern const struct account_place_kind account_place_sqlite;
 extern const struct account_place_kind account_place_redis;
+/* NEEDS_MONGO_SERVER() (kit/mongo_server.h) first */
+extern const struct account_place_kind account_place_mongo;
 
 void account_place_make(struct account_place *place, const struct account_place_kind *kind);
 void account_place_drop(struct account_place *place);

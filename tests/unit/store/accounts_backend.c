@@ -11,6 +11,7 @@
 #include "base/mem.h"
 #include "kit/backend_rig.h"
 #include "kit/leaks.h"
+#include "kit/mongo_server.h"
 
 enum {
     TOKEN_BYTES = LIMIT_TOKEN_BYTES * 4 / 3 + 256, /* of the largest, sealed */
@@ -663,4 +664,37 @@ Test(accounts_backend, redis_frozen) {
 }
 Test(accounts_backend, redis_killed) {
     run(&account_place_redis, what_was_answered_is_kept);
+}
+
+Test(accounts_backend, mongodb_rows) {
+    NEEDS_MONGO_SERVER();
+    run(&account_place_mongo, rows);
+}
+Test(accounts_backend, mongodb_rows_beyond_their_buffer) {
+    NEEDS_MONGO_SERVER();
+    run(&account_place_mongo, a_row_beyond_its_buffer);
+}
+Test(accounts_backend, mongodb_fences) {
+    NEEDS_MONGO_SERVER();
+    run(&account_place_mongo, fences);
+}
+Test(accounts_backend, mongodb_scans) {
+    NEEDS_MONGO_SERVER();
+    run(&account_place_mongo, scans);
+}
+Test(accounts_backend, mongodb_races) {
+    NEEDS_MONGO_SERVER();
+    run(&account_place_mongo, races);
+}
+Test(accounts_backend, mongodb_stopped) {
+    NEEDS_MONGO_SERVER();
+    run(&account_place_mongo, stopped);
+}
+Test(accounts_backend, mongodb_frozen) {
+    NEEDS_MONGO_SERVER();
+    run(&account_place_mongo, frozen);
+}
+Test(accounts_backend, mongodb_killed) {
+    NEEDS_MONGO_SERVER();
+    run(&account_place_mongo, what_was_answered_is_kept);
 }

@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <stdbool.h>
+
+#include "kit/program.h"
+#include "kit/scratch.h"
+
+/* A real server that speaks MongoDB's protocol, as third_party/install builds it (FerretDB over
+ * SQLite), on a loopback port, with a folder of its own: it keeps what is in it over a restart. A
+ * failed expectation fails the test. */
+struct mongo_server {
+    struct program *program; /* NULL: it is stopped */
+    struct scratch folder;
+    char address[64];
+    char url[128]; /* mongodb://<address>/latchkey_test */
+};
+
+/* False where this machine has none: the test says so and is skipped, but never where CI is set. */
+bool mongo_server_is_there(void);
+#define NEEDS_MONGO_SERVER()                                                                       \
+    do {                                                                                           \
+        if (!mongo_server_is_there()) {                                                            \
+            cr_skip_test("no MongoDB server on this machine");                                     \
+        }                                                                                          \
+    } while (0)
+
+void mongo_server_start(struct mongo_server *server);
+void mongo_server_free(struct mongo_server *server); /* ends it, removes its folder */
+
+void mongo_server_kill(struct mongo_server *server); /* -9, and reaps */
+/* On the same port, with what was stored. Waits until it listens. */
+void mongo_server_restart(struct mongo_server *server);
+void mongo_server_freeze(struct mongo_server *server);
+void mongo_server_thaw(struct mongo_server *server);
