@@ -18,7 +18,8 @@ struct log {
     enum log_level level;
     const struct clock *clock;
     struct metrics *metrics;
-    int process; /* of those that share the file; 0: it has it alone */
+    bool is_shared; /* others write to it too */
+    int process;    /* which one of them this is; 0: not said */
     pthread_t writer;
     pthread_mutex_t mutex; /* what follows */
     pthread_cond_t filled;
@@ -86,7 +87,7 @@ static void *writer_main(void *arg) {
         batch = full;
         log->writing = true;
         pthread_mutex_unlock(&log->mutex);
-        if (log->process != 0) {
+        if (log->is_shared) {
             write_lines(log->fd, buf_slice(&batch));
         } else {
             write_all(log->fd, buf_slice(&batch));
@@ -142,6 +143,7 @@ struct log *log_new(int fd, enum log_level level, const struct clock *clock,
 
 void log_share(struct log *log, int process) {
     pthread_mutex_lock(&log->mutex);
+    log->is_shared = true;
     log->process = process;
     pthread_mutex_unlock(&log->mutex);
 }
@@ -265,7 +267,7 @@ static void say_dropped(struct log *log) {
 static void enqueue(struct log *log, const struct line *line) {
     char at[LIMIT_LOG_LINE_BYTES];
     struct buf out;
-    buf_init_fixed(&out, at, log->process != 0 ? PIPE_BUF : sizeof at);
+    buf_init_fixed(&out, at, log->is_shared ? PIPE_BUF : sizeof at);
     format_line(log, &out, line);
     pthread_mutex_lock(&log->mutex);
     while (line->audit && !fits(log, out.len)) {

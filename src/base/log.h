@@ -22,7 +22,8 @@ struct log *log_new(int fd, enum log_level level, const struct clock *clock,
                     struct metrics *metrics);
 
 /* Other processes write to the same file: lines are whole all the same (and no longer than what a
- * pipe takes at once), and say from whom they are ("worker":<process>). Before the first line. */
+ * pipe takes at once), and say from whom they are ("worker":<process>; 0: they don't). Before the
+ * first line. */
 void log_share(struct log *log, int process);
 
 /* Writes what is buffered, ends the thread. */
