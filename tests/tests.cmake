@@ -36,11 +36,20 @@ foreach(folder IN LISTS folders)
   endif()
 endforeach()
 
+# Programs that stand in for others in the tests of what starts them: standin_<name>.
+file(GLOB sources CONFIGURE_DEPENDS tests/standin/*.c)
+foreach(source IN LISTS sources)
+  cmake_path(GET source STEM name)
+  lk_program(standin_${name} ${source} lk_app)
+  list(APPEND standins standin_${name})
+endforeach()
+
 foreach(kind flow e2e)
   file(GLOB sources CONFIGURE_DEPENDS tests/${kind}/*.c)
   foreach(source IN LISTS sources)
     cmake_path(GET source STEM name)
     lk_program(${kind}_${name} ${source} kit lk_simprovider)
+    add_dependencies(${kind}_${name} ${standins})
     if(kind STREQUAL e2e AND TARGET latchkey)
       add_dependencies(${kind}_${name} latchkey) # some run it
     endif()

@@ -697,15 +697,6 @@ static void settle_process(struct app *app) {
     }
 }
 
-static void log_notes(struct app *app) {
-    const struct notes *notes = app->hooks.notes;
-    for (size_t i = 0; notes != NULL && i < notes->count; i++) {
-        LOG(app->log, LOG_WARNING, "config_warning", SLICE_NULL,
-            log_text("variable", slice_str(notes->at[i].name)),
-            log_text("text", slice_str(notes->at[i].text)));
-    }
-}
-
 /* Runs the loop to its end, which must leave nothing open in it. */
 static int end(struct app *app) {
     loop_run(&app->loop);
@@ -749,7 +740,7 @@ enum rc app_start(struct app **out, const struct config *config, const struct cl
     if (hooks->owns_process) {
         settle_process(app);
     }
-    log_notes(app);
+    notes_log(hooks->notes, app->log);
     enum rc rc = build_all(app);
     if (rc != RC_OK) {
         close_next(app);

@@ -60,3 +60,11 @@ bool notes_has_problem(const struct notes *notes, const char *name) {
     }
     return false;
 }
+
+void notes_log(const struct notes *notes, struct log *log) {
+    for (size_t i = 0; notes != NULL && i < notes->count; i++) {
+        LOG(log, LOG_WARNING, "config_warning", SLICE_NULL,
+            log_text("variable", slice_str(notes->at[i].name)),
+            log_text("text", slice_str(notes->at[i].text)));
+    }
+}

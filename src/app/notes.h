@@ -5,6 +5,7 @@
 #include <stddef.h>
 
 #include "base/arena.h"
+#include "base/log.h"
 
 /* What there is to say about a configuration: every problem and every warning, each of one
  * variable. Bounded; past the cap only the count of problems grows. A note never holds a secret. */
@@ -34,3 +35,6 @@ __attribute__((format(printf, 3, 4))) void notes_warning(struct notes *notes, co
 
 /* The variable, or its NAME_FILE, has a problem already. */
 bool notes_has_problem(const struct notes *notes, const char *name);
+
+/* The warnings, a line each. NULL: there are none. */
+void notes_log(const struct notes *notes, struct log *log);

@@ -15,31 +15,38 @@ static bool keep_to_oneself(int fd) {
     return fcntl(fd, F_SETFD, FD_CLOEXEC) == 0;
 }
 
-enum rc worker_init(struct worker *worker, const char *name) {
+static bool read_name(struct worker *worker, const char *name, const char *sockets) {
     struct slice rest = slice_str(name);
     struct slice word;
     uint64_t number;
     uint64_t count;
+    uint64_t socket_count;
+    if (!slice_split(&rest, '/', &word) || !slice_to_u64(word, COUNT_MAX, &number) ||
+        !slice_to_u64(rest, COUNT_MAX, &count) || number == 0 || number > count ||
+        !slice_to_u64(slice_str(sockets), WORKER_SOCKETS_MAX, &socket_count)) {
+        return false;
+    }
+    *worker = (struct worker){
+        .number = (int)number, .count = (int)count, .sockets = (size_t)socket_count};
+    return true;
+}
+
+enum rc worker_init(struct worker *worker, const char *name, const char *sockets) {
     int kind;
     socklen_t length = sizeof kind;
-    if (!slice_split(&rest, '/', &word) || !slice_to_u64(word, COUNT_MAX, &number) ||
-        !slice_to_u64(rest, COUNT_MAX, &count) || number == 0 || number > count) {
+    if (!read_name(worker, name, sockets) ||
+        getsockopt(WORKER_CONTROL_FD, SOL_SOCKET, SO_TYPE, &kind, &length) != 0 ||
+        !keep_to_oneself(WORKER_CONTROL_FD)) {
         return RC_USAGE;
     }
-    if (getsockopt(WORKER_CONTROL_FD, SOL_SOCKET, SO_TYPE, &kind, &length) != 0 ||
-        metrics_group_map(&worker->metrics, (size_t)count + 1, WORKER_METRICS_FD) != RC_OK) {
-        return RC_USAGE;
+    for (size_t i = 0; i < worker->sockets; i++) {
+        if (!keep_to_oneself(WORKER_SOCKETS_FD + (int)i)) {
+            return RC_USAGE;
+        }
     }
-    worker->number = (int)number;
-    worker->count = (int)count;
+    enum rc rc = metrics_group_map(&worker->metrics, (size_t)worker->count + 1, WORKER_METRICS_FD);
     close(WORKER_METRICS_FD);
-    keep_to_oneself(WORKER_CONTROL_FD);
-    worker->sockets = 0;
-    while (worker->sockets < WORKER_SOCKETS_MAX &&
-           keep_to_oneself(WORKER_SOCKETS_FD + (int)worker->sockets)) {
-        worker->sockets++;
-    }
-    return RC_OK;
+    return rc == RC_OK ? RC_OK : RC_USAGE;
 }
 
 void worker_fini(struct worker *worker) {

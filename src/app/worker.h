@@ -27,9 +27,9 @@ struct worker {
     struct metrics_group metrics;
 };
 
-/* Reads "2/4", and takes what the parent has left. RC_USAGE where this process has no such parent.
- */
-enum rc worker_init(struct worker *worker, const char *name);
+/* Takes what the parent has left; `name` is "2/4", `sockets` how many there are. RC_USAGE where
+ * this process has no such parent. */
+enum rc worker_init(struct worker *worker, const char *name, const char *sockets);
 void worker_fini(struct worker *worker);
 
 /* Tells the parent that this worker serves. */

@@ -87,6 +87,13 @@ enum {
     LIMIT_USER_LOOKUPS = 1024,   /* questions about users that are open at a time */
     LIMIT_STORE_WATCH_MS = 1000, /* until a command's write beside the server is noticed */
 
+    /* workers */
+    LIMIT_WORKER_PAUSE_MS = 100, /* before the second start in a row, then twice that... */
+    LIMIT_WORKER_PAUSE_MAX_MS = 5000,
+    LIMIT_WORKER_STEADY_MS = 10 * 1000, /* after so long its next end is the first one again */
+    LIMIT_WORKER_REST_MS = 1000,        /* a worker that pauses for so long has no sockets */
+    LIMIT_WORKER_LATE_MS = 5000,        /* at its end: hurried, and then killed */
+
     LIMIT_LOG_BUFFER_BYTES = 4 * 1024 * 1024,
     LIMIT_LOG_LINE_BYTES = 16 * 1024,
     LIMIT_SECRET_FILE_BYTES = 64 * 1024,

@@ -104,12 +104,24 @@ static bool gather_more(struct program *program, int64_t deadline_ms) {
     return true;
 }
 
-void program_wait_for(struct program *program, const char *text) {
+size_t program_count(const struct program *program, const char *text) {
+    size_t count = 0;
+    for (const char *at = strstr(program->out.text, text); at != NULL; at = strstr(at + 1, text)) {
+        count++;
+    }
+    return count;
+}
+
+void program_wait_for_times(struct program *program, const char *text, size_t times) {
     int64_t deadline_ms = now_ms() + PROGRAM_TIMEOUT_MS;
-    while (strstr(program->out.text, text) == NULL) {
+    while (program_count(program, text) < times) {
         cr_assert(gather_more(program, deadline_ms), "\"%s\" does not come:\n%s%s", text,
                   program->out.text, program->err.text);
     }
+}
+
+void program_wait_for(struct program *program, const char *text) {
+    program_wait_for_times(program, text, 1);
 }
 
 void program_signal(struct program *program, int number) {

@@ -29,6 +29,9 @@ void program_free(struct program *program); /* kills it if it still runs */
 
 /* Waits until `text` stands in its standard output. */
 void program_wait_for(struct program *program, const char *text);
+/* Waits until it stands there so many times. */
+void program_wait_for_times(struct program *program, const char *text, size_t times);
+size_t program_count(const struct program *program, const char *text);
 void program_signal(struct program *program, int number);
 /* Waits until it has ended, and returns its exit code. */
 int program_wait(struct program *program);
