@@ -6,11 +6,11 @@
 #include <string.h>
 #include <uv.h>
 
-#include "app/app.h"
 #include "app/command_backup.h"
 #include "app/command_healthcheck.h"
 #include "app/command_line.h"
 #include "app/command_rekey.h"
+#include "app/command_serve.h"
 #include "app/command_stats.h"
 #include "app/command_token.h"
 #include "app/command_unlink.h"
@@ -26,7 +26,6 @@
 
 enum { TEXT_BYTES_MAX = 256 * 1024 };
 
-static int run_serve(const struct command_line *line);
 static int run_check(const struct command_line *line);
 static int run_keygen(const struct command_line *line);
 
@@ -34,9 +33,9 @@ static const struct {
     const char *name;
     const char *arguments;
     int (*run)(const struct command_line *line);
-    const char *help;
+    const char *help; /* NULL: not for people */
 } commands[] = {
-    {"serve", "", run_serve, "serves, until SIGTERM or SIGINT; the default"},
+    {"serve", "", command_serve_run, "serves, until SIGTERM or SIGINT; the default"},
     {"check", "", run_check, "says all that is wrong or unwise with the settings; starts nothing"},
     {"keygen", "", run_keygen, "prints a fresh Fernet key for AUDIBLE_TOKEN_ENCRYPTION_KEY"},
     {"token", "--sub ID [--tier premium] [--role user] [--ttl 1h]", command_token_run,
@@ -51,47 +50,12 @@ static const struct {
      "copies the accounts' SQLite file, beside a running server"},
     {"healthcheck", "", command_healthcheck_run,
      "asks the server at LATCHKEY_LISTEN how it is, for a container"},
+    {"worker", "", command_worker_run, NULL},
 };
 enum { COMMAND_COUNT = sizeof commands / sizeof commands[0] };
 
 /* --- the commands that are short
  * ------------------------------------------------------------------ */
-
-static int serve(const struct command_line *line, const struct config *config,
-                 const struct notes *notes) {
-    struct clock clock = {0};
-    struct app *app;
-    char threads[24];
-    const struct app_hooks hooks = {
-        .log_fd = 1, .owns_process = true, .notes = notes, .env = line->env};
-    /* libuv reads it when its pool starts; no other thread is there yet. */
-    snprintf(threads, sizeof threads, "%d", (int)config->work_threads);
-    setenv("UV_THREADPOOL_SIZE", threads, 1);
-    enum rc rc = app_start(&app, config, &clock, &hooks);
-    if (rc != RC_OK) {
-        return rc == RC_USAGE ? COMMAND_USAGE : COMMAND_FAILED;
-    }
-    return app_run(app);
-}
-
-static int run_serve(const struct command_line *line) {
-    struct notes notes;
-    struct config *config;
-    int code = command_line_none(line);
-    if (code != COMMAND_GOOD) {
-        return code;
-    }
-    notes_init(&notes);
-    if (config_read(line->env, &notes, &config) != RC_OK) {
-        command_line_say(stderr, &notes);
-        code = COMMAND_USAGE;
-    } else {
-        code = serve(line, config, &notes);
-        config_free(config);
-    }
-    notes_fini(&notes);
-    return code;
-}
 
 static int run_check(const struct command_line *line) {
     struct notes notes;
@@ -147,6 +111,9 @@ static int print_help(void) {
                    " links the accounts of an OAuth provider to the users of a platform.\n\n"
                    "usage: latchkey [command]\n\n");
     for (size_t i = 0; i < COMMAND_COUNT; i++) {
+        if (commands[i].help == NULL) {
+            continue;
+        }
         BUF_LIT(&text, "  latchkey ");
         buf_append(&text, slice_str(commands[i].name));
         buf_append(&text, commands[i].arguments[0] != '\0' ? SLICE(" ") : SLICE(""));
@@ -231,7 +198,9 @@ static int refuse_command(const char *name) {
     fprintf(stderr, "latchkey: %s%s%s is no command; known are", is_word ? "\"" : "",
             is_word ? name : "that", is_word ? "\"" : "");
     for (size_t i = 0; i < COMMAND_COUNT; i++) {
-        fprintf(stderr, "%s %s", i > 0 ? "," : "", commands[i].name);
+        if (commands[i].help != NULL) {
+            fprintf(stderr, "%s %s", i > 0 ? "," : "", commands[i].name);
+        }
     }
     fprintf(stderr, "; see latchkey --help\n");
     return COMMAND_USAGE;

@@ -20,9 +20,6 @@ static bool is_set(struct slice text) {
 static bool asks_mongodb_accounts(const struct config *config) {
     return is_set(config->account_store) && slice_starts(config->account_store, SLICE("mongodb"));
 }
-static bool asks_workers(const struct config *config) {
-    return config->workers > 1;
-}
 static const struct {
     const char *name;
     bool (*asked)(const struct config *config);
@@ -30,8 +27,6 @@ static const struct {
 } not_built[] = {
     {"LATCHKEY_ACCOUNT_STORE", asks_mongodb_accounts,
      "mongodb:// is not supported by this build; use sqlite:./data/latchkey.db or redis://"},
-    {"LATCHKEY_WORKERS", asks_workers,
-     "more than one worker is not supported by this build; use 1"},
 };
 
 static void check_built(const struct config *config, struct notes *notes) {

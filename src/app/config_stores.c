@@ -80,10 +80,40 @@ static void check_together(const struct config *config, struct notes *notes) {
     }
 }
 
+/* What one process keeps to itself the others don't have. */
+static void check_workers(const struct config *config, struct notes *notes) {
+    bool is_limited = config->rate_oauth_per_minute > 0 || config->rate_address_per_minute > 0 ||
+                      config->rate_search_per_minute > 0 || config->rate_other_per_minute > 0;
+    int workers = (int)config->workers;
+    if (workers == 1) {
+        return;
+    }
+    if (!is_redis(config->state_store)) {
+        notes_problem(notes, "LATCHKEY_WORKERS",
+                      "is %d, and LATCHKEY_STATE_STORE is memory, of which each process has its "
+                      "own: a flow that begins at one could not end at another; set that to "
+                      "redis://…, or this to 1",
+                      workers);
+    }
+    if (slice_starts(config->account_store, SLICE("sqlite:"))) {
+        notes_problem(notes, "LATCHKEY_WORKERS",
+                      "is %d, and LATCHKEY_ACCOUNT_STORE is SQLite: one file has one server; set "
+                      "that to redis://… or mongodb://…, or this to 1",
+                      workers);
+    }
+    if (config->rate_storage == CONFIG_STORAGE_MEMORY && is_limited) {
+        notes_warning(notes, "AUDIBLE_RATE_LIMIT_STORAGE",
+                      "is memory, where each of the %d workers counts for itself: a limit lets up "
+                      "to %d times as many requests pass; set it to redis",
+                      workers, workers);
+    }
+}
+
 void config_stores_check(const struct config *config, struct notes *notes) {
     check_redis(notes, "LATCHKEY_STATE_STORE", config->state_store);
     check_redis(notes, "LATCHKEY_ACCOUNT_STORE", config->account_store);
     check_ca_file(config, notes);
     check_sqlite(config, notes);
     check_together(config, notes);
+    check_workers(config, notes);
 }

@@ -188,7 +188,10 @@ static const struct config_var server_vars[] = {
     SECONDS("LATCHKEY_DRAIN_DELAY_SECONDS", drain_delay_ms, 0, HOUR, "0",
             "How long to go on accepting after SIGTERM with /readyz at 503, so that a load "
             "balancer sees it first."),
-    INT("LATCHKEY_WORKERS", workers, 1, 256, "1", "Processes that serve."),
+    INT("LATCHKEY_WORKERS", workers, 1, 256, "1",
+        "Processes that serve, on the same addresses. More than one needs stores that they share: "
+        "Redis for states, Redis or MongoDB for accounts. Caps, threads and connections are each "
+        "process's own."),
     INT("LATCHKEY_WORK_THREADS", work_threads, 1, 256, "4",
         "Threads for encryption and name resolution; half as many verify tokens under published "
         "keys."),

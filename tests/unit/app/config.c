@@ -241,7 +241,6 @@ static const struct {
     {"LATCHKEY_ACCOUNT_CACHE_SECONDS=61", "from 0 to 60"},
     /* known, and not built yet */
     {"LATCHKEY_ACCOUNT_STORE=mongodb://db/latchkey", "use sqlite:./data/latchkey.db"},
-    {"LATCHKEY_WORKERS=2", "use 1"},
     {"LATCHKEY_TLS_CERT=/etc/latchkey/cert.pem", "set without LATCHKEY_TLS_KEY"},
     {"LATCHKEY_TLS_KEY=/etc/latchkey/key.pem", "set without LATCHKEY_TLS_CERT"},
     {"LATCHKEY_TLS_HANDSHAKE_TIMEOUT_SECONDS=0.1", NULL},
@@ -453,6 +452,30 @@ Test(config, warns_of_what_is_legal_but_unwise) {
     assert_warned(
         READ("AUDIBLE_AUTH_URL=http://login.example", "LATCHKEY_ALLOW_INSECURE_UPSTREAM=1"),
         "AUDIBLE_AUTH_URL", "in the clear", "insecure");
+    CHECK_LEAKS();
+}
+
+Test(config, several_workers_need_stores_that_they_share) {
+    static const char redis[] = "LATCHKEY_STATE_STORE=redis://127.0.0.1";
+    static const char accounts[] = "LATCHKEY_ACCOUNT_STORE=redis://127.0.0.1";
+    assert_refused(READ("LATCHKEY_WORKERS=2", accounts), "LATCHKEY_WORKERS",
+                   "is 2, and LATCHKEY_STATE_STORE is memory", "no states");
+    assert_refused(READ("LATCHKEY_WORKERS=256", redis), "LATCHKEY_WORKERS",
+                   "one file has one server", "no accounts");
+    struct reading reading = READ("LATCHKEY_WORKERS=2");
+    cr_assert_eq(reading.rc, RC_USAGE);
+    cr_assert_eq(reading.notes.problem_count, 2, "both are said");
+    reading_free(&reading);
+    assert_warned(READ("LATCHKEY_WORKERS=3", redis, accounts), "AUDIBLE_RATE_LIMIT_STORAGE",
+                  "up to 3 times as many", "limits of each process");
+    reading =
+        assert_good(READ("LATCHKEY_WORKERS=3", redis, accounts, "AUDIBLE_RATE_LIMIT_STORAGE=redis"),
+                    "all of it shared");
+    cr_assert_eq(reading.config->workers, 3);
+    cr_assert_null(find_note(&reading, "AUDIBLE_RATE_LIMIT_STORAGE", "", false));
+    reading_free(&reading);
+    reading = assert_good(READ("LATCHKEY_WORKERS=1"), "one");
+    reading_free(&reading);
     CHECK_LEAKS();
 }
 
