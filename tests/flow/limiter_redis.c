@@ -445,6 +445,25 @@ Test(limiter_redis, one_that_refuses_or_talks_nonsense_is_done_without) {
     CHECK_LEAKS();
 }
 
+/* A failover: each connection ends with the first refusal, and the next one is made. */
+Test(limiter_redis, one_that_may_not_write_is_done_without) {
+    struct redis_server server;
+    redis_server_start(&server, (struct redis_server_opts){0});
+    struct rig *rig = open_rig(&server, (struct rig_opts){.wait_ms = SLOW_MS});
+    redis_server_ask(&server, "REPLICAOF 127.0.0.1 1");
+    cr_assert_eq(take_many(rig, "u", PER_MINUTE), PER_MINUTE);
+    cr_assert_eq(fallbacks(rig), PER_MINUTE);
+    wait_ready(rig);
+    cr_assert_not(take(rig, "u"));
+    redis_server_ask(&server, "REPLICAOF NO ONE");
+    wait_ready(rig);
+    cr_assert(take(rig, "u"));
+    cr_assert_eq(fallbacks(rig), PER_MINUTE + 1);
+    close_rig(rig);
+    redis_server_free(&server);
+    CHECK_LEAKS();
+}
+
 Test(limiter_redis, too_many_questions_are_counted_here) {
     struct redis_server server;
     redis_server_start(&server, (struct redis_server_opts){0});
