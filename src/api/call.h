@@ -20,7 +20,7 @@ struct call {
     const struct route *route;
     struct slice segment;          /* what stands for the "{name}" of the route; null without one */
     struct caller caller;          /* where the route needs one; `sub` in the arena */
-    struct slice cors_origin;      /* the request's origin where it is listed, else null */
+    bool has_listed_origin;        /* of LATCHKEY_CORS_ORIGINS */
     int64_t deadline_ms;           /* loop_now_ms */
     unsigned check;                /* dispatch's: the next one */
     struct slice client;           /* its address, "" over a unix socket */

@@ -7,6 +7,9 @@
 #include "api/reply.h"
 #include "api/routes.h"
 #include "auth/tier.h"
+#include "base/limits.h"
+
+enum { HEADERS_BYTES = 512, CORS_BYTES_MAX = LIMIT_HEAD_BYTES };
 
 static void on_gone(struct http_request *request) {
     struct call *call = request->owner;
@@ -28,6 +31,18 @@ static struct slice listed_origin(const struct api *api, struct slice origin) {
     return SLICE_NULL;
 }
 
+/* The lines of a listed origin, on every answer (Fetch standard, section 3.2.3). */
+static struct slice cors_headers(struct arena *arena, struct slice origin) {
+    struct buf headers;
+    buf_init_arena(&headers, arena, CORS_BYTES_MAX);
+    BUF_LIT(&headers, "Access-Control-Allow-Origin: ");
+    buf_append(&headers, origin);
+    BUF_LIT(&headers, "\r\nAccess-Control-Allow-Credentials: true\r\n"
+                      "Access-Control-Expose-Headers: X-Request-ID, Retry-After\r\n"
+                      "Vary: Origin\r\n");
+    return buf_slice(&headers);
+}
+
 static struct call *call_new(struct api *api, const struct slice *paths,
                              struct http_request *request) {
     struct call *call = arena_calloc(request->arena, sizeof *call);
@@ -37,24 +52,33 @@ static struct call *call_new(struct api *api, const struct slice *paths,
     call->request = request;
     call->client = client_address(api, request);
     call->deadline_ms = request->started_ms + api->opts.request_timeout_ms;
-    call->cors_origin = slice_is_null(origin) ? SLICE_NULL : listed_origin(api, origin);
+    origin = slice_is_null(origin) ? SLICE_NULL : listed_origin(api, origin);
+    call->has_listed_origin = !slice_is_null(origin);
+    if (call->has_listed_origin) {
+        request->reply_headers = cors_headers(request->arena, origin);
+    }
     request->owner = call;
     request->gone = on_gone;
     return call;
 }
 
+static void write_methods(struct buf *headers, const char *name, const struct call *call,
+                          size_t route) {
+    buf_append(headers, slice_str(name));
+    BUF_LIT(headers, ": ");
+    routes_write_methods(call->paths, route, headers);
+    BUF_LIT(headers, "\r\n");
+}
+
 /* OPTIONS of a known route, and the CORS preflight (Fetch standard, section 3.2). */
 static void answer_options(struct call *call, size_t route) {
-    char at[512];
+    char at[HEADERS_BYTES];
     struct buf headers;
     buf_init_fixed(&headers, at, sizeof at);
-    BUF_LIT(&headers, "Allow: ");
-    routes_write_methods(call->paths, route, &headers);
-    BUF_LIT(&headers, "\r\n");
-    if (!slice_is_null(call->cors_origin)) {
-        BUF_LIT(&headers, "Access-Control-Allow-Methods: ");
-        routes_write_methods(call->paths, route, &headers);
-        BUF_LIT(&headers, "\r\nAccess-Control-Allow-Headers: "
+    write_methods(&headers, "Allow", call, route);
+    if (call->has_listed_origin) {
+        write_methods(&headers, "Access-Control-Allow-Methods", call, route);
+        BUF_LIT(&headers, "Access-Control-Allow-Headers: "
                           "Authorization, Content-Type, X-Request-ID\r\n"
                           "Access-Control-Max-Age: 600\r\n");
     }
@@ -62,17 +86,15 @@ static void answer_options(struct call *call, size_t route) {
 }
 
 static void answer_method_unknown(struct call *call, size_t route) {
-    char at[128];
+    char at[HEADERS_BYTES];
     struct buf headers;
     buf_init_fixed(&headers, at, sizeof at);
-    BUF_LIT(&headers, "Allow: ");
-    routes_write_methods(call->paths, route, &headers);
-    BUF_LIT(&headers, "\r\n");
+    write_methods(&headers, "Allow", call, route);
     reply_fail_with(call, RC_METHOD_UNKNOWN, buf_slice(&headers));
 }
 
 static void answer_limited(struct call *call) {
-    char at[256];
+    char at[HEADERS_BYTES];
     struct buf headers;
     buf_init_fixed(&headers, at, sizeof at);
     limits_write_headers(&call->limited, &headers);

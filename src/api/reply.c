@@ -6,7 +6,6 @@
 #include "base/jsonw.h"
 
 enum {
-    HEADERS_BYTES = 2048,
     ERROR_BODY_BYTES = 1024,
     UNSENT_BYTES_MAX = 32 * 1024 * 1024,
 };
@@ -58,17 +57,6 @@ const char *reply_detail(enum rc rc) {
     return answer_of(rc)->detail;
 }
 
-static void write_cors(const struct call *call, struct buf *headers) {
-    if (slice_is_null(call->cors_origin)) {
-        return;
-    }
-    BUF_LIT(headers, "Access-Control-Allow-Origin: ");
-    buf_append(headers, call->cors_origin);
-    BUF_LIT(headers, "\r\nAccess-Control-Allow-Credentials: true\r\n"
-                     "Access-Control-Expose-Headers: X-Request-ID, Retry-After\r\n"
-                     "Vary: Origin\r\n");
-}
-
 static void count(struct api *api, const struct call *call, int status) {
     enum metrics_route route =
         call->route != NULL ? api->metrics_of[call->route - routes] : METRICS_ROUTE_NONE;
@@ -78,17 +66,12 @@ static void count(struct api *api, const struct call *call, int status) {
 }
 
 void reply_send(struct call *call, const struct reply *reply) {
-    char at[HEADERS_BYTES];
-    struct buf headers;
     struct api *api = call->api;
     bool was_open = call->is_open;
-    buf_init_fixed(&headers, at, sizeof at);
-    write_cors(call, &headers);
-    buf_append(&headers, reply->headers);
     const struct http_reply answer = {.status = reply->status,
                                       .content_type = reply->content_type,
                                       .body = reply->body,
-                                      .headers = buf_slice(&headers),
+                                      .headers = reply->headers,
                                       .csp = reply->csp,
                                       .close = reply->close};
     if (call->time != CALL_EXPIRED) {

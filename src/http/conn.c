@@ -222,16 +222,18 @@ static struct slice fresh_id(struct http_conns *conns, char out[ID_BYTES]) {
 static void refuse(struct http_conn *conn, int status) {
     struct http_conns *conns = conn->conns;
     struct slice body = conns->opts.handler->error_body(conns->opts.owner, status);
+    const struct http_request *request = conn->turn != NULL ? &conn->turn->request : NULL;
     char id[ID_BYTES];
     const struct http_render_head head = {
         .status = status,
         .content_type = SLICE("application/json"),
         .content_length = body.len,
-        .request_id = conn->turn != NULL ? conn->turn->request.request_id : fresh_id(conns, id),
+        .headers = request != NULL ? request->reply_headers : SLICE_NULL,
+        .request_id = request != NULL ? request->request_id : fresh_id(conns, id),
         .close = true,
         .is_secure = stream_is_secure(&conn->stream),
     };
-    bool is_head = conn->turn != NULL && conn->turn->request.method == HTTP_HEAD;
+    bool is_head = request != NULL && request->method == HTTP_HEAD;
     write_reply(conn, &head, is_head ? SLICE_NULL : body);
     turn_give_back(conn);
     conn->state = LAST;
@@ -525,6 +527,7 @@ static struct slice become_internal_error(struct http_conns *conns, struct http_
     head->content_type = SLICE("application/json");
     head->content_length = body.len;
     head->headers = SLICE_NULL;
+    head->more_headers = SLICE_NULL;
     head->csp = SLICE_NULL;
     return body;
 }
@@ -536,6 +539,7 @@ static void write_answer(struct http_conn *conn, const struct http_reply *reply,
         .content_type = reply->content_type,
         .content_length = reply->body.len,
         .headers = reply->headers,
+        .more_headers = request->reply_headers,
         .csp = reply->csp,
         .request_id = request->request_id,
         .close = close,

@@ -74,6 +74,9 @@ struct http_request {
        the handler, never inside a call of the handler's. The handler still owes its answer (which
        is then dropped), and may give it here. */
     void (*gone)(struct http_request *request);
+    /* Set by the handler, in the arena: complete lines "Name: value\r\n" of every answer to this
+       request, also of those that the server gives in its place (400, 408, 413). */
+    struct slice reply_headers;
     bool is_gone; /* the client is: for a handler that sets `gone` late */
     void *owner;  /* the handler's */
 };
@@ -86,7 +89,7 @@ struct http_reply {
     int status;
     struct slice content_type; /* null: no body and no Content-Type */
     struct slice body;         /* copied out by http_reply */
-    struct slice headers;      /* further complete lines "Name: value\r\n", may be empty */
+    struct slice headers;      /* further complete lines, may be empty */
     struct slice csp;          /* null: the server's default */
     bool close;
 };

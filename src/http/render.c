@@ -18,6 +18,10 @@ static char *put(char *at, struct slice text) {
     return at + text.len;
 }
 
+static char *put_lines(char *at, struct slice lines) {
+    return lines.len > 0 ? put(at, lines) : at;
+}
+
 static char *put_line(char *at, struct slice name, struct slice value) {
     at = put(at, name);
     at = put(at, value);
@@ -29,9 +33,7 @@ void http_render_init(struct http_render *render, struct slice headers, struct s
     render->secure_headers = SLICE_NULL;
     render->fixed = mem_alloc(sizeof DATE_LINE + headers.len + sizeof CSP_NAME + csp.len + 2);
     char *at = put(render->fixed, SLICE(DATE_LINE));
-    if (headers.len > 0) {
-        at = put(at, headers);
-    }
+    at = put_lines(at, headers);
     render->without_csp_len = (size_t)(at - render->fixed);
     if (csp.len > 0) {
         at = put_line(at, SLICE(CSP_NAME), csp);
@@ -92,7 +94,8 @@ static char *put_length(char *at, uint64_t length) {
 
 size_t http_render_max(const struct http_render *render, const struct http_render_head *head) {
     return OWN_BYTES + render->fixed_len + head->content_type.len + head->headers.len +
-           head->csp.len + head->request_id.len + render->secure_headers.len;
+           head->more_headers.len + head->csp.len + head->request_id.len +
+           render->secure_headers.len;
 }
 
 size_t http_render_head(struct http_render *render, const struct http_render_head *head,
@@ -115,12 +118,11 @@ size_t http_render_head(struct http_render *render, const struct http_render_hea
     if (head->status >= 200 && head->status != 204) {
         at = put_length(at, head->content_length);
     }
-    if (head->is_secure && render->secure_headers.len > 0) {
-        at = put(at, render->secure_headers);
+    if (head->is_secure) {
+        at = put_lines(at, render->secure_headers);
     }
-    if (head->headers.len > 0) {
-        at = put(at, head->headers);
-    }
+    at = put_lines(at, head->headers);
+    at = put_lines(at, head->more_headers);
     if (head->close) {
         at = put(at, SLICE("Connection: close\r\n"));
     } else if (head->keep_alive) {

@@ -21,8 +21,9 @@ struct http_render_head {
     int status;
     struct slice content_type; /* null: none */
     uint64_t content_length;
-    struct slice headers; /* further complete lines */
-    struct slice csp;     /* null: the default */
+    struct slice headers;      /* further complete lines */
+    struct slice more_headers; /* the same */
+    struct slice csp;          /* null: the default */
     struct slice request_id;
     bool close;      /* says Connection: close */
     bool keep_alive; /* says Connection: keep-alive, for HTTP/1.0 */

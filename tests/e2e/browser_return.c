@@ -226,6 +226,30 @@ Test(browser_return, the_return_url_keeps_its_query_and_fragment) {
     CHECK_LEAKS();
 }
 
+/* The longest that is taken, for an origin that is listed. */
+Test(browser_return, a_long_return_url_is_told_whole) {
+    enum { SETTING = 32 + LIMIT_URI_BYTES, LOCATION = LIMIT_URI_BYTES + 128 };
+    char setting[SETTING] = "LATCHKEY_RETURN_URL=https://app.example/";
+    char location[LOCATION];
+    struct client_response response;
+    size_t used = strlen(setting);
+    memset(setting + used, 'p', strlen("LATCHKEY_RETURN_URL=") + LIMIT_URI_BYTES - used);
+    snprintf(location, sizeof location, "%s?audible=error&reason=invalid_request",
+             strchr(setting, '=') + 1);
+    struct kit_server *server = kit_server_start_with(
+        (const char *const[]){setting, "LATCHKEY_CORS_ORIGINS=https://app.example", NULL});
+    cr_assert_eq(
+        ask(kit_server_port(server),
+            (struct ask){.path = "oauth/callback", .headers = "Origin: https://app.example\r\n"},
+            &response),
+        303);
+    cr_assert(slice_eq(client_header(&response, "location"), slice_str(location)));
+    cr_assert_eq(client_header_count(&response, "access-control-allow-origin"), 1);
+    client_response_fini(&response);
+    kit_server_stop(server);
+    CHECK_LEAKS();
+}
+
 Test(browser_return, without_a_return_url_a_page_says_so) {
     struct platform p;
     struct client_response response;

@@ -134,6 +134,44 @@ Test(cors, a_listed_origin_is_named_on_every_answer) {
     CHECK_LEAKS();
 }
 
+/* Once the head is there, the server's own answers are answers to it. */
+Test(cors, a_listed_origin_is_named_on_errors_in_the_body) {
+    static const struct {
+        const char *what;
+        const char *more;
+        int status;
+    } cases[] = {
+        {"a chunk too many", "Transfer-Encoding: chunked\r\n\r\n20000\r\n", 413},
+        {"no chunk", "Transfer-Encoding: chunked\r\n\r\nxyz\r\n", 400},
+        {"too slow", "Content-Length: 100\r\n\r\n{", 408},
+    };
+    struct kit_server *server = kit_server_start_with((const char *const[]){
+        "LATCHKEY_CORS_ORIGINS=" LISTED, "LATCHKEY_HEAD_TIMEOUT_SECONDS=1", NULL});
+    char token[KIT_JWT_BYTES];
+    ask_premium(token, "u");
+    for (size_t i = 0; i < 2 * sizeof cases / sizeof cases[0]; i++) {
+        char text[KIT_JWT_BYTES + 1024 + LIMIT_BODY_BYTES];
+        struct client_response response;
+        bool is_listed = i % 2 == 0;
+        snprintf(text, sizeof text,
+                 "POST " ASK_API
+                 "/oauth/authorize HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer %s\r\n"
+                 "Content-Type: application/json\r\n%s%s",
+                 token, is_listed ? "Origin: " LISTED "\r\n" : "", cases[i / 2].more);
+        size_t sent = strlen(text);
+        memset(text + sent, '1', sizeof text - sent);
+        sent = cases[i / 2].status == 413 ? sizeof text : sent;
+        int status = client_ask(kit_server_port(server), "POST", slice_make(text, sent), &response);
+        cr_assert_eq(status, cases[i / 2].status, "%s: %d", cases[i / 2].what, status);
+        expect_header(&response, cases[i / 2].what, "access-control-allow-origin",
+                      is_listed ? LISTED : NULL);
+        expect_header(&response, cases[i / 2].what, "vary", is_listed ? "Origin" : NULL);
+        client_response_fini(&response);
+    }
+    kit_server_stop(server);
+    CHECK_LEAKS();
+}
+
 Test(cors, no_other_origin_is) {
     static const char *const origins[] = {
         "Origin: https://evil.example\r\n",
