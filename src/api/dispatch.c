@@ -170,6 +170,8 @@ static enum rc check_token(struct call *call) {
         return RC_OK;
     }
     if (request->known_count[HTTP_HEADER_AUTHORIZATION] > 1) {
+        LOG(call->api->opts.log, LOG_INFO, "auth_rejected", request->request_id,
+            log_text("reason", SLICE("doubled_header")));
         return RC_BAD_CREDENTIALS;
     }
     enum rc rc = bearer_check(call->api->opts.bearer, authorization, loop_wall_ms(loop) / 1000,

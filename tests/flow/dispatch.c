@@ -178,6 +178,34 @@ Test(dispatch, the_server_may_end_while_a_question_is_open) {
     client_fini(&client);
 }
 
+/* Whatever is wrong with a caller is in the log, once. */
+Test(dispatch, every_refusal_of_a_caller_is_logged) {
+    static const struct {
+        const char *headers;
+        const char *reason;
+        int status;
+    } cases[] = {
+        {"\r\n", "no_token", 401},
+        {"Authorization: Basic YTpi\r\n\r\n", "no_token", 401},
+        {"Authorization: Bearer a.b.c\r\n\r\n", "malformed", 401},
+        {"Authorization: Bearer a.b.c\r\nAuthorization: Bearer a.b.c\r\n\r\n", "doubled_header",
+         401},
+    };
+    struct api_rig *rig = api_rig_open(&with_users);
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        char text[64];
+        struct client client;
+        size_t before = keys_rig_logged(rig->keys, "\"event\":\"auth_rejected\"");
+        snprintf(text, sizeof text, "\"reason\":\"%s\"", cases[i].reason);
+        size_t reasons = keys_rig_logged(rig->keys, text);
+        api_rig_send(rig, &client, "GET", "B0/play-url", NULL, cases[i].headers);
+        expect(rig, &client, cases[i].status, NULL);
+        cr_assert_eq(keys_rig_logged(rig->keys, "\"event\":\"auth_rejected\""), before + 1);
+        cr_assert_eq(keys_rig_logged(rig->keys, text), reasons + 1, "%s", cases[i].reason);
+    }
+    api_rig_close(rig);
+}
+
 /* --- the order -------------------------------------------------------------------------------- */
 
 Test(dispatch, no_check_begins_before_the_one_before_it_has_ended) {
