@@ -30,6 +30,7 @@ struct leases_rig_kind {
 };
 
 extern const struct leases_rig_kind leases_rig_redis;
+extern const struct leases_rig_kind leases_rig_mongo; /* where mongo_server_is_there() */
 
 void leases_rig_open(struct leases_rig *rig, const struct leases_rig_kind *kind);
 void leases_rig_close(struct leases_rig *rig); /* looks for leaks */

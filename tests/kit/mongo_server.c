@@ -2,7 +2,9 @@
 #include "kit/mongo_server.h"
 
 #include <criterion/criterion.h>
+#include <mongoc/mongoc.h>
 #include <signal.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -60,4 +62,55 @@ void mongo_server_freeze(struct mongo_server *server) {
 
 void mongo_server_thaw(struct mongo_server *server) {
     program_signal(server->program, SIGCONT);
+}
+
+enum { COMMAND_BYTES = 4096, ANSWER_BYTES = 64 * 1024 };
+
+static void run_command(const struct mongo_server *server, const char *format, va_list args,
+                        bson_t *answer) {
+    char text[COMMAND_BYTES];
+    int len = vsnprintf(text, sizeof text, format, args);
+    cr_assert(len > 0 && (size_t)len < sizeof text);
+    bson_error_t error;
+    bson_t command;
+    cr_assert(bson_init_from_json(&command, text, len, &error), "%s: %s", text, error.message);
+    mongoc_init();
+    mongoc_client_t *client = mongoc_client_new(server->url);
+    cr_assert(mongoc_client_command_simple(client, "latchkey_test", &command, NULL, answer, &error),
+              "%s: %s", text, error.message);
+    mongoc_client_destroy(client);
+    bson_destroy(&command);
+}
+
+const char *mongo_server_ask(const struct mongo_server *server, const char *format, ...) {
+    static char text[ANSWER_BYTES];
+    bson_t answer;
+    va_list args;
+    va_start(args, format);
+    run_command(server, format, args, &answer);
+    va_end(args);
+    char *json = bson_as_relaxed_extended_json(&answer, NULL);
+    cr_assert_lt(strlen(json), sizeof text);
+    snprintf(text, sizeof text, "%s", json);
+    bson_free(json);
+    bson_destroy(&answer);
+    return text;
+}
+
+int64_t mongo_server_ask_number(const struct mongo_server *server, const char *path,
+                                const char *format, ...) {
+    bson_t answer;
+    bson_iter_t at;
+    bson_iter_t found;
+    int64_t number = -1;
+    va_list args;
+    va_start(args, format);
+    run_command(server, format, args, &answer);
+    va_end(args);
+    if (bson_iter_init(&at, &answer) && bson_iter_find_descendant(&at, path, &found)) {
+        number = BSON_ITER_HOLDS_DATE_TIME(&found) ? bson_iter_date_time(&found)
+                                                   : bson_iter_as_int64(&found);
+    }
+    bson_destroy(&answer);
+    return number;
 }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "kit/program.h"
 #include "kit/scratch.h"
@@ -33,3 +34,13 @@ void mongo_server_kill(struct mongo_server *server); /* -9, and reaps */
 void mongo_server_restart(struct mongo_server *server);
 void mongo_server_freeze(struct mongo_server *server);
 void mongo_server_thaw(struct mongo_server *server);
+
+/* What the server answers to a command of its protocol on the test's database, both as extended
+ * JSON ({"find": "users", …}); over a connection of its own. printf-like. The same static buffer
+ * each time. */
+const char *mongo_server_ask(const struct mongo_server *server, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+/* A number of the answer, where it stands at a dotted path ("cursor.firstBatch.0.n"); -1: nothing
+ * stands there. */
+int64_t mongo_server_ask_number(const struct mongo_server *server, const char *path,
+                                const char *format, ...) __attribute__((format(printf, 3, 4)));
