@@ -63,13 +63,15 @@ enum change_answer { CHANGE_DONE, CHANGE_CONFLICT, CHANGE_ABSENT };
  * fence too. */
 static const struct redis_script change_script = {
     .index = REDIS_SCRIPT_ACCOUNTS_CHANGE,
-    .text = "local is = redis.call('HMGET', KEYS[1], 'access_token', 'refresh_token') "
+    .text = "local is = redis.call('HMGET', KEYS[1], 'access_token', 'refresh_token', "
+            "'sync_status', 'last_sync_error') "
             "if not is[1] then return 2 end "
             "local fence = ARGV[1] == '1' and ARGV[2] "
             "if is[2] ~= fence then return 1 end "
             "if ARGV[3] == '1' and is[1] ~= ARGV[4] then return 1 end "
-            "local last = 5 + 2 * ARGV[5] "
-            "redis.call('HSET', KEYS[1], unpack(ARGV, 6, last)) "
+            "if ARGV[5] == '1' and is[3] == 'failed' and is[4] == ARGV[6] then return 1 end "
+            "local last = 7 + 2 * ARGV[7] "
+            "redis.call('HSET', KEYS[1], unpack(ARGV, 8, last)) "
             "if last < #ARGV then redis.call('HDEL', KEYS[1], unpack(ARGV, last + 1)) end "
             "return 0"};
 
@@ -443,10 +445,12 @@ static void on_changed(struct redis_op *redis) {
     }
 }
 
-static void begin_change(struct change *change, const struct call *call, struct slice access) {
+static void begin_change(struct change *change, const struct call *call, struct slice access,
+                         struct slice error) {
     change->args[change->count++] = key_of(call);
     set_fence(change, call->op->fence);
     set_fence(change, access);
+    set_fence(change, error);
     begin_pairs(change);
 }
 
@@ -462,7 +466,7 @@ static void swap(struct accounts_backend *backend, struct accounts_backend_op *o
     if (!set_key(call, op->row.user_id)) {
         return;
     }
-    begin_change(&change, call, op->access_fence);
+    begin_change(&change, call, op->access_fence, SLICE_NULL);
     set_text(&change, FIELD_ACCESS_TOKEN, op->row.access_token);
     set_text(&change, FIELD_REFRESH_TOKEN, op->row.refresh_token);
     set_number(&change, FIELD_EXPIRES_AT_MS, op->row.expires_ms);
@@ -475,7 +479,7 @@ static void mark(struct accounts_backend *backend, struct accounts_backend_op *o
     if (!set_key(call, op->row.user_id)) {
         return;
     }
-    begin_change(&change, call, SLICE_NULL);
+    begin_change(&change, call, SLICE_NULL, op->error_fence);
     set_sync(&change, op->row.sync_status);
     set_text(&change, FIELD_LAST_SYNC_ERROR, op->row.last_sync_error);
     if (op->row.synced_ms != 0) {

@@ -320,11 +320,43 @@ static void mark_is_fenced_and_replaces_what_it_says(struct backend_rig *rig,
     cr_assert_eq(mark(rig, NULL, 0, NULL), RC_OK, "an account without a refresh token");
 }
 
+static enum rc mark_unless(struct backend_rig *rig, enum account_sync status, const char *error,
+                           const char *error_fence) {
+    struct backend_call call = {.op = {.row = {.user_id = SLICE("u"),
+                                               .sync_status = status,
+                                               .last_sync_error = slice_str(error)},
+                                       .fence = SLICE("r0"),
+                                       .error_fence = slice_str(error_fence)}};
+    return backend_rig_run(rig, 1, &call, rig->backends[1]->ops->mark);
+}
+
+/* What is FAILED with this error stays. */
+static void mark_is_fenced_by_an_error_where_asked(struct backend_rig *rig,
+                                                   struct account_place *place) {
+    (void)place;
+    struct accounts_row row = make_row("u", "r0");
+    must_put(rig, 0, &row);
+    cr_assert_eq(mark_unless(rig, ACCOUNT_SYNC_FAILED, NULL, "e"), RC_OK);
+    cr_assert_eq(mark_unless(rig, ACCOUNT_SYNC_FAILED, "f", "e"), RC_OK, "no error");
+    cr_assert_eq(mark_unless(rig, ACCOUNT_SYNC_PENDING, "e", "e"), RC_OK, "another error");
+    cr_assert_eq(mark_unless(rig, ACCOUNT_SYNC_FAILED, "e", "e"), RC_OK, "not failed");
+    row.sync_status = ACCOUNT_SYNC_FAILED;
+    row.last_sync_error = SLICE("e");
+    cr_assert_eq(mark_unless(rig, ACCOUNT_SYNC_SYNCED, NULL, "e"), RC_CONFLICT);
+    cr_assert_eq(mark_unless(rig, ACCOUNT_SYNC_FAILED, "f", "e"), RC_CONFLICT);
+    backend_rig_expect(rig, 0, row.user_id, &row);
+    cr_assert_eq(mark_unless(rig, ACCOUNT_SYNC_SYNCED, NULL, NULL), RC_OK, "it isn't looked at");
+    row.sync_status = ACCOUNT_SYNC_SYNCED;
+    row.last_sync_error = SLICE_NULL;
+    backend_rig_expect(rig, 0, row.user_id, &row);
+}
+
 static void fences(struct backend_rig *rig, struct account_place *place) {
     swap_is_fenced_by_the_refresh_token(rig, place);
     swap_is_fenced_by_the_access_token_where_asked(rig, place);
     swap_replaces_tokens_only(rig, place);
     mark_is_fenced_and_replaces_what_it_says(rig, place);
+    mark_is_fenced_by_an_error_where_asked(rig, place);
 }
 
 /* -- scans and removals -- */

@@ -227,34 +227,6 @@ Test(accounts_sqlite, swap_is_fenced_by_the_refresh_token) {
     CHECK_LEAKS();
 }
 
-static enum rc mark(struct raw *raw, enum account_sync status, const char *error,
-                    const char *error_fence) {
-    struct backend_call call = {.op.row.user_id = SLICE("u"),
-                                .op.row.sync_status = status,
-                                .op.row.last_sync_error = slice_str(error),
-                                .op.fence = SLICE("r0"),
-                                .op.error_fence = slice_str(error_fence)};
-    return run(raw, raw->backend->ops->mark, &call);
-}
-
-/* What is FAILED with this error stays, for whoever says so. */
-Test(accounts_sqlite, mark_is_fenced_by_an_error) {
-    struct scratch folder = scratch_new();
-    struct raw raw;
-    open_raw(&raw, scratch_file(&folder, "a.db").path);
-    cr_assert_eq(mark(&raw, ACCOUNT_SYNC_SYNCED, NULL, "e"), RC_ABSENT);
-    cr_assert_eq(put(&raw, "u", "r0"), RC_OK);
-    cr_assert_eq(mark(&raw, ACCOUNT_SYNC_SYNCED, NULL, "e"), RC_OK, "another error");
-    cr_assert_eq(mark(&raw, ACCOUNT_SYNC_PENDING, "e", "e"), RC_OK, "no error");
-    cr_assert_eq(mark(&raw, ACCOUNT_SYNC_FAILED, "e", "e"), RC_OK, "not failed");
-    cr_assert_eq(mark(&raw, ACCOUNT_SYNC_SYNCED, NULL, "e"), RC_CONFLICT);
-    cr_assert_eq(mark(&raw, ACCOUNT_SYNC_FAILED, "f", "e"), RC_CONFLICT);
-    cr_assert_eq(mark(&raw, ACCOUNT_SYNC_SYNCED, NULL, NULL), RC_OK, "it isn't looked at");
-    close_raw(&raw);
-    scratch_free(&folder);
-    CHECK_LEAKS();
-}
-
 Test(accounts_sqlite, next_scans_all_in_the_order_of_bytes) {
     static const char *const ids[] = {"", "A", "Z", "a", "aa", "b", "\xC3\xA4"};
     struct scratch folder = scratch_new();
