@@ -32,26 +32,33 @@ static struct accounts_mongo *from_backend(struct accounts_backend *backend) {
 
 /* -- on a thread of the lane: each is false where it failed, with session->cause -- */
 
-static bool set_up(struct accounts_mongo *store, struct mongo_session *session) {
-    bool is_unique = false;
-    bool is_simple = false;
+static bool make_index(struct mongo_session *session) {
     bson_t index = BSON_INITIALIZER;
     bson_append_utf8(&index, "name", -1, "user_id_1", -1);
     bson_append_bool(&index, "unique", -1, true);
+    bool good = mongo_make_index(session, ACCOUNTS, "user_id", &index);
+    if (!good && session->code != 0 && session->code != MONGO_UNAUTHORIZED) {
+        session->cause = "the unique index of user_id can't be made: is a user there twice?";
+    }
+    bson_destroy(&index);
+    return good;
+}
+
+static bool set_up(struct accounts_mongo *store, struct mongo_session *session) {
+    bool is_unique = false;
+    bool is_simple = false;
     bool good = mongo_compares_bytes(session, ACCOUNTS, &is_simple) &&
                 mongo_is_unique(session, ACCOUNTS, "user_id", &is_unique);
     if (good && !is_simple) {
         session->cause = "the collection has a collation: it would take one user for another";
         good = false;
     } else if (good && !is_unique) {
-        good = mongo_make_index(session, ACCOUNTS, "user_id", &index) &&
-               mongo_is_unique(session, ACCOUNTS, "user_id", &is_unique);
+        good = make_index(session) && mongo_is_unique(session, ACCOUNTS, "user_id", &is_unique);
     }
     if (good && !is_unique) {
         session->cause = "user_id has an index that isn't unique";
         good = false;
     }
-    bson_destroy(&index);
     if (good) {
         atomic_store(&store->is_set_up, true);
     }

@@ -43,7 +43,7 @@ struct mongo_session {
     const char *cause; /* of the last failure: static text */
     int code;          /* the server's, of the last failure; 0: not the server's */
 };
-enum { MONGO_DUPLICATE_KEY = 11000 };
+enum { MONGO_UNAUTHORIZED = 13, MONGO_DUPLICATE_KEY = 11000 };
 
 /* False: it has waited for too long already, or the pool gives no client; session->cause says so.
  * True: mongo_session_end follows. */

@@ -37,9 +37,9 @@ static const char *text_of(const bson_error_t *error) {
     case MONGOC_ERROR_SERVER:
     case MONGOC_ERROR_QUERY:
     case MONGOC_ERROR_COMMAND:
-        return error->code == MONGO_DUPLICATE_KEY ? "the key is there already"
-               : error->code == 13                ? "the user may not do that"
-                                                  : "the server answered with an error";
+        return error->code == MONGO_DUPLICATE_KEY  ? "the key is there already"
+               : error->code == MONGO_UNAUTHORIZED ? "the user may not do that"
+                                                   : "the server answered with an error";
     default:
         return "the driver failed";
     }
