@@ -451,6 +451,7 @@ static enum rc build_api(struct app *app) {
         .metrics_group = app->hooks.worker != NULL ? &app->hooks.worker->metrics : NULL,
         .rng = &app->rng,
         .bearer = app->bearer,
+        .users = app->stores.users,
         .has_published_keys = has_published_keys(app),
         .provider = &app->provider,
         .states = app->stores.states,

@@ -16,36 +16,6 @@ static bool is_set(struct slice text) {
     return !slice_is_null(text);
 }
 
-/* What comes with later versions: one line each, deleted when it is built. */
-static bool asks_mongodb_accounts(const struct config *config) {
-    return is_set(config->account_store) && slice_starts(config->account_store, SLICE("mongodb"));
-}
-static const struct {
-    const char *name;
-    bool (*asked)(const struct config *config);
-    const char *text;
-} not_built[] = {
-    {"LATCHKEY_ACCOUNT_STORE", asks_mongodb_accounts,
-     "mongodb:// is not supported by this build; use sqlite:./data/latchkey.db or redis://"},
-};
-
-static void check_built(const struct config *config, struct notes *notes) {
-    for (size_t i = 0; i < sizeof not_built / sizeof not_built[0]; i++) {
-        if (not_built[i].asked(config)) {
-            notes_problem(notes, not_built[i].name, "%s", not_built[i].text);
-        }
-    }
-}
-
-const char *config_check_limit(const char *name) {
-    for (size_t i = 0; i < sizeof not_built / sizeof not_built[0]; i++) {
-        if (strcmp(not_built[i].name, name) == 0) {
-            return not_built[i].text;
-        }
-    }
-    return NULL;
-}
-
 static size_t distinct_bytes(struct slice text) {
     bool seen[256] = {false};
     size_t count = 0;
@@ -301,7 +271,6 @@ void config_check(const struct config *config, struct notes *notes) {
     check_secret_key(config, notes);
     check_secret_key_old(config, notes);
     config_stores_check(config, notes);
-    check_built(config, notes);
     check_upstream(config, notes);
     check_integration(config, notes);
     check_redirects(config, notes);

@@ -7,6 +7,7 @@
 
 #include "base/address.h"
 #include "io/redis_url.h"
+#include "store/mongo.h"
 
 static bool is_set(struct slice text) {
     return !slice_is_null(text);
@@ -47,6 +48,20 @@ static void check_redis(struct notes *notes, const char *name, struct slice text
                       "in the clear; use rediss://, or a network that you trust");
     }
     redis_url_fini(&url);
+}
+
+static void check_mongodb(struct notes *notes, const char *name, struct slice url) {
+    char problem[MONGO_PROBLEM_BYTES];
+    if (!is_mongodb(url)) {
+        return;
+    }
+    if (mongo_url_check(url, problem) != RC_OK) {
+        notes_problem(notes, name, "%s", problem);
+    } else if (mongo_url_is_exposed(url)) {
+        notes_warning(notes, name,
+                      "is a mongodb:// URL to another machine without tls=true: its password and "
+                      "what is stored pass in the clear; add it, or use a network that you trust");
+    }
 }
 
 static void check_ca_file(const struct config *config, struct notes *notes) {
@@ -112,6 +127,7 @@ static void check_workers(const struct config *config, struct notes *notes) {
 void config_stores_check(const struct config *config, struct notes *notes) {
     check_redis(notes, "LATCHKEY_STATE_STORE", config->state_store);
     check_redis(notes, "LATCHKEY_ACCOUNT_STORE", config->account_store);
+    check_mongodb(notes, "LATCHKEY_ACCOUNT_STORE", config->account_store);
     check_ca_file(config, notes);
     check_sqlite(config, notes);
     check_together(config, notes);

@@ -3,7 +3,6 @@
 
 #include <string.h>
 
-#include "app/config_check.h"
 #include "app/config_table.h"
 #include "app/config_value.h"
 
@@ -28,16 +27,6 @@ static void append_wrapped(struct buf *out, struct slice text) {
     buf_append_char(out, '\n');
 }
 
-static void append_sentence(struct buf *out, const struct config_var *var) {
-    const char *limit = config_check_limit(var->name);
-    buf_append(out, slice_str(var->help));
-    if (limit != NULL) {
-        BUF_LIT(out, " Not yet: ");
-        buf_append(out, slice_str(limit));
-        buf_append_char(out, '.');
-    }
-}
-
 static void help_var(struct buf *out, const struct config_var *var) {
     char at[1024];
     struct buf text;
@@ -45,9 +34,7 @@ static void help_var(struct buf *out, const struct config_var *var) {
     buf_append(out, slice_str(var->name));
     buf_append_char(out, '\n');
     buf_init_fixed(&text, at, sizeof at);
-    append_sentence(&text, var);
-    append_wrapped(out, buf_slice(&text));
-    buf_clear(&text);
+    append_wrapped(out, slice_str(var->help));
     BUF_LIT(&text, "(");
     config_value_form(var, &text);
     if (var->preset != NULL) {
@@ -96,8 +83,7 @@ static void markdown_var(struct buf *out, const struct config_var *var) {
     }
     BUF_LIT(out, " | ");
     buf_clear(&text);
-    append_sentence(&text, var);
-    append_cell(out, buf_slice(&text));
+    append_cell(out, slice_str(var->help));
     BUF_LIT(out, " |\n");
 }
 

@@ -6,8 +6,10 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "app/users_source.h"
 #include "base/limits.h"
 #include "base/mem.h"
+#include "store/leases_mongo.h"
 
 /* -- states -- */
 
@@ -135,9 +137,36 @@ static void open_accounts(struct stores *stores) {
 static void open_leases(struct stores *stores) {
     struct redis *redis = stores->redis != NULL ? stores->redis : stores->account_store.redis;
     if (stores->account_store.is_shared) {
-        stores->leases = leases_new(stores->loop, leases_redis_new(stores->loop, redis),
-                                    stores->rng, stores->log, stores->metrics);
+        struct leases_backend *backend = redis != NULL
+                                             ? leases_redis_new(stores->loop, redis)
+                                             : leases_mongo_new(stores->account_store.mongo);
+        stores->leases =
+            leases_new(stores->loop, backend, stores->rng, stores->log, stores->metrics);
     }
+}
+
+static void on_unused_closed(void *owner) {
+    (void)owner;
+}
+
+static enum rc open_users(struct stores *stores, char problem[STORES_PROBLEM_BYTES]) {
+    if (stores->config->users != CONFIG_USERS_MONGODB) {
+        return RC_OK;
+    }
+    struct users_source *source = users_source_new(stores->account_store.mongo);
+    stores->users = users_new(&(const struct users_opts){
+        .loop = stores->loop,
+        .log = stores->log,
+        .metrics = stores->metrics,
+        .source = source,
+        .cache_max = LIMIT_USER_CACHE,
+    });
+    if (stores->users == NULL) {
+        source->ops->close(source, on_unused_closed, NULL);
+        snprintf(problem, STORES_PROBLEM_BYTES, "the system gives no random bytes");
+        return RC_CRYPTO;
+    }
+    return RC_OK;
 }
 
 enum rc stores_open(struct stores *stores, char problem[STORES_PROBLEM_BYTES]) {
@@ -148,6 +177,7 @@ enum rc stores_open(struct stores *stores, char problem[STORES_PROBLEM_BYTES]) {
     if (rc == RC_OK) {
         open_accounts(stores);
         open_leases(stores);
+        rc = open_users(stores, problem);
     }
     return rc;
 }
@@ -186,12 +216,21 @@ static void on_leases_closed(void *owner) {
     }
 }
 
-void stores_close(struct stores *stores, void (*closed)(void *owner), void *owner) {
-    stores->closed = closed;
-    stores->closed_owner = owner;
+static void on_users_closed(void *owner) {
+    struct stores *stores = owner;
     if (stores->leases != NULL) {
         leases_close(stores->leases, on_leases_closed, stores);
     } else {
         on_leases_closed(stores);
+    }
+}
+
+void stores_close(struct stores *stores, void (*closed)(void *owner), void *owner) {
+    stores->closed = closed;
+    stores->closed_owner = owner;
+    if (stores->users != NULL) {
+        users_close(stores->users, on_users_closed, stores);
+    } else {
+        on_users_closed(stores);
     }
 }

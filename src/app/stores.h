@@ -3,6 +3,7 @@
 
 #include "app/account_store.h"
 #include "app/config.h"
+#include "auth/users.h"
 #include "base/log.h"
 #include "base/metrics.h"
 #include "crypto/rng.h"
@@ -27,6 +28,7 @@ struct stores {
     struct states *states;
     struct accounts *accounts;
     struct leases *leases; /* NULL: no other process serves these accounts */
+    struct users *users;   /* NULL: what a caller may do stands in the token */
     /* ours */
     struct redis_url redis_url;
     struct account_store account_store;

@@ -239,8 +239,8 @@ static const struct {
     {"LATCHKEY_REDIS_CA_FILE=/no/such/file.pem", "can't be read"},
     {"LATCHKEY_ACCOUNT_CACHE_SECONDS=60", NULL},
     {"LATCHKEY_ACCOUNT_CACHE_SECONDS=61", "from 0 to 60"},
-    /* known, and not built yet */
-    {"LATCHKEY_ACCOUNT_STORE=mongodb://db/latchkey", "use sqlite:./data/latchkey.db"},
+    {"LATCHKEY_ACCOUNT_STORE=mongodb://db/platform", NULL},
+    {"LATCHKEY_ACCOUNT_STORE=mongodb://db", "names no database"},
     {"LATCHKEY_TLS_CERT=/etc/latchkey/cert.pem", "set without LATCHKEY_TLS_KEY"},
     {"LATCHKEY_TLS_KEY=/etc/latchkey/key.pem", "set without LATCHKEY_TLS_CERT"},
     {"LATCHKEY_TLS_HANDSHAKE_TIMEOUT_SECONDS=0.1", NULL},

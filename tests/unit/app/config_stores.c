@@ -21,6 +21,8 @@ Test(config_stores, what_passes_a_network_in_the_clear_is_warned_of) {
                   "in the clear", "states");
     assert_warned(READ("LATCHKEY_ACCOUNT_STORE=redis://10.0.0.7"), "LATCHKEY_ACCOUNT_STORE",
                   "in the clear", "accounts");
+    assert_warned(READ("LATCHKEY_ACCOUNT_STORE=mongodb://u:pw@db/platform"),
+                  "LATCHKEY_ACCOUNT_STORE", "in the clear", "documents");
     const char *const quiet[] = {
         "LATCHKEY_STATE_STORE=redis://localhost",
         "LATCHKEY_STATE_STORE=redis://127.0.0.2:7000/3",
@@ -43,5 +45,16 @@ Test(config_stores, redis_with_tls_where_hiredis_has_it) {
         assert_refused(READ("LATCHKEY_STATE_STORE=rediss://cache"), "LATCHKEY_STATE_STORE",
                        redis_library_version(), "no TLS");
     }
+    CHECK_LEAKS();
+}
+
+Test(config_stores, users_records_are_in_the_accounts_database) {
+    struct reading reading = assert_good(
+        READ("LATCHKEY_USERS=mongodb", "LATCHKEY_ACCOUNT_STORE=mongodb://localhost/platform"),
+        "both");
+    cr_assert_eq(reading.config->users, CONFIG_USERS_MONGODB);
+    reading_free(&reading);
+    assert_refused(READ("LATCHKEY_USERS=mongodb", "LATCHKEY_ACCOUNT_STORE=redis://localhost"),
+                   "LATCHKEY_USERS", "set that to mongodb://", "accounts in Redis");
     CHECK_LEAKS();
 }
