@@ -1,19 +1,14 @@
 // SPDX-License-Identifier: MIT
 #include "app/config.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
-#include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "app/config_check.h"
 #include "app/config_table.h"
 #include "app/config_value.h"
-#include "base/limits.h"
+#include "app/value_file.h"
 
-enum { CONFIG_MEMORY_BYTES = 1024 * 1024, NAME_BYTES_MAX = 96, PATH_BYTES_MAX = 4096 };
+enum { CONFIG_MEMORY_BYTES = 1024 * 1024, NAME_BYTES_MAX = 96 };
 
 /* A NULL slice where it isn't there; empty counts as not there. */
 static struct slice env_find(char *const *env, struct slice name) {
@@ -128,47 +123,6 @@ static void check_names(char *const *env, struct notes *notes) {
     }
 }
 
-/* Into `out`, which keeps a NUL after the end. NULL, or what is wrong. */
-static const char *read_open_file(int fd, struct buf *out) {
-    struct stat status;
-    if (fstat(fd, &status) != 0) {
-        return strerror(errno);
-    }
-    if (!S_ISREG(status.st_mode)) {
-        return "it is not a regular file";
-    }
-    for (;;) {
-        char *at = buf_reserve(out, 4096);
-        ssize_t n = at != NULL ? read(fd, at, 4096) : -1;
-        if (at == NULL) {
-            return "it is larger than 64 KiB";
-        }
-        if (n < 0 && errno != EINTR) {
-            return strerror(errno);
-        }
-        if (n == 0) {
-            *at = '\0';
-            return out->len > LIMIT_SECRET_FILE_BYTES ? "it is larger than 64 KiB" : NULL;
-        }
-        out->len += n > 0 ? (size_t)n : 0;
-    }
-}
-
-static const char *read_file(struct slice path, struct buf *out) {
-    char path_text[PATH_BYTES_MAX];
-    if (path.len >= sizeof path_text) {
-        return "its path is too long";
-    }
-    snprintf(path_text, sizeof path_text, "%.*s", SLICE_ARGS(path));
-    int fd = open(path_text, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-    if (fd < 0) {
-        return strerror(errno);
-    }
-    const char *problem = read_open_file(fd, out);
-    close(fd);
-    return problem;
-}
-
 /* One reading of the environment. */
 struct reading {
     char *const *env;
@@ -195,13 +149,11 @@ static void read_value(const struct reading *reading, const struct config_var *v
     }
 }
 
-/* The value is what the file holds, without the newline at its end. */
 static void read_value_file(const struct reading *reading, const struct config_var *var,
                             const char *file_name, struct slice path) {
     struct buf content;
-    buf_init(&content, LIMIT_SECRET_FILE_BYTES + 2 * 4096);
-    const char *problem = read_file(path, &content);
-    struct slice text = buf_slice(&content);
+    struct slice text;
+    const char *problem = value_file_read(path, &content, &text);
     if (problem != NULL) {
         notes_problem(reading->notes, file_name,
                       "names a file that can't be read (%s); name a readable file that holds the "
@@ -211,16 +163,11 @@ static void read_value_file(const struct reading *reading, const struct config_v
         notes_problem(reading->notes, file_name,
                       "names a file that holds a NUL byte; write the value of %s as text",
                       var->name);
+    } else if (text.len > 0) {
+        read_value(reading, var, file_name, text);
     } else {
-        if (text.len > 0 && text.at[text.len - 1] == '\n') {
-            text.len -= text.len > 1 && text.at[text.len - 2] == '\r' ? 2 : 1;
-        }
-        if (text.len > 0) {
-            read_value(reading, var, file_name, text);
-        } else {
-            notes_warning(reading->notes, file_name, "names an empty file, so %s counts as not set",
-                          var->name);
-        }
+        notes_warning(reading->notes, file_name, "names an empty file, so %s counts as not set",
+                      var->name);
     }
     buf_fini(&content);
 }
