@@ -71,13 +71,13 @@ static void check_ca_file(const struct config *config, struct notes *notes) {
     }
 }
 
-static void check_sqlite(const struct config *config, struct notes *notes) {
-    if (slice_starts(config->account_store, SLICE("sqlite://"))) {
-        notes_problem(notes, "LATCHKEY_ACCOUNT_STORE",
+static void check_sqlite(struct notes *notes, const char *name, struct slice url) {
+    if (slice_starts(url, SLICE("sqlite://"))) {
+        notes_problem(notes, name,
                       "has slashes after sqlite:, where the file's path follows at once; write "
                       "sqlite:./data/latchkey.db or sqlite:/var/lib/latchkey/latchkey.db");
-    } else if (slice_starts(config->account_store, SLICE("sqlite::"))) {
-        notes_problem(notes, "LATCHKEY_ACCOUNT_STORE",
+    } else if (slice_starts(url, SLICE("sqlite::"))) {
+        notes_problem(notes, name,
                       "keeps nothing beyond the process; name a file: sqlite:./data/latchkey.db");
     }
 }
@@ -124,12 +124,16 @@ static void check_workers(const struct config *config, struct notes *notes) {
     }
 }
 
+void config_stores_check_accounts(struct notes *notes, const char *name, struct slice url) {
+    check_redis(notes, name, url);
+    check_mongodb(notes, name, url);
+    check_sqlite(notes, name, url);
+}
+
 void config_stores_check(const struct config *config, struct notes *notes) {
     check_redis(notes, "LATCHKEY_STATE_STORE", config->state_store);
-    check_redis(notes, "LATCHKEY_ACCOUNT_STORE", config->account_store);
-    check_mongodb(notes, "LATCHKEY_ACCOUNT_STORE", config->account_store);
+    config_stores_check_accounts(notes, "LATCHKEY_ACCOUNT_STORE", config->account_store);
     check_ca_file(config, notes);
-    check_sqlite(config, notes);
     check_together(config, notes);
     check_workers(config, notes);
 }
