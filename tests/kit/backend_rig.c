@@ -7,24 +7,48 @@
 
 enum { WAIT_MS = 20000, TRY_AGAIN_MS = 10 };
 
-void backend_rig_open(struct backend_rig *rig, const struct account_place *place, int log_fd) {
-    char problem[ACCOUNT_STORE_PROBLEM_BYTES];
+static void open_loop(struct backend_rig *rig, int log_fd) {
     *rig = (struct backend_rig){.open = 0};
     cr_assert_eq(hash_init(), RC_OK);
     cr_assert_eq(loop_init(&rig->loop, &rig->clock), RC_OK);
+    /* a descriptor below 3 is never one of a test's own */
     rig->log = log_new(log_fd > 2 ? log_fd : -1, LOG_DEBUG, &rig->clock, &rig->metrics);
+}
+
+static void open_store(struct backend_rig *rig, size_t i, const struct account_place *place,
+                       bool is_beside) {
+    char problem[ACCOUNT_STORE_PROBLEM_BYTES];
+    enum rc rc = account_store_open(
+        &(const struct account_store_opts){
+            .loop = &rig->loop,
+            .log = rig->log,
+            .metrics = &rig->metrics,
+            .url = slice_str(place->url),
+            .is_beside = is_beside,
+        },
+        &rig->stores[i], problem);
+    cr_assert_eq(rc, RC_OK, "%s: %s", place->kind->name, problem);
+    rig->backends[i] = rig->stores[i].backend;
+}
+
+void backend_rig_open(struct backend_rig *rig, const struct account_place *place, int log_fd) {
+    open_loop(rig, log_fd);
     for (size_t i = 0; i < BACKEND_RIG_STORES; i++) {
-        enum rc rc = account_store_open(
-            &(const struct account_store_opts){
-                .loop = &rig->loop,
-                .log = rig->log,
-                .metrics = &rig->metrics,
-                .url = slice_str(place->url),
-                .is_beside = i > 0,
-            },
-            &rig->stores[i], problem);
-        cr_assert_eq(rc, RC_OK, "%s: %s", place->kind->name, problem);
-        rig->backends[i] = rig->stores[i].backend;
+        open_store(rig, i, place, i > 0);
+    }
+}
+
+void backend_rig_open_both(struct backend_rig *rig, const struct account_place *from,
+                           const struct account_place *to) {
+    open_loop(rig, 0);
+    open_store(rig, 0, from, true);
+    open_store(rig, 1, to, false);
+}
+
+void backend_rig_open_beside(struct backend_rig *rig, const struct account_place *place) {
+    open_loop(rig, 0);
+    for (size_t i = 0; i < BACKEND_RIG_STORES; i++) {
+        open_store(rig, i, place, true);
     }
 }
 

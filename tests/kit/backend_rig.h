@@ -27,6 +27,11 @@ struct backend_rig {
 
 /* Of a SQLite file the first is the server's, the second a command's. `log_fd` 0: nowhere. */
 void backend_rig_open(struct backend_rig *rig, const struct account_place *place, int log_fd);
+/* The first a command's of one place, the second the server's of another. */
+void backend_rig_open_both(struct backend_rig *rig, const struct account_place *from,
+                           const struct account_place *to);
+/* Both a command's. */
+void backend_rig_open_beside(struct backend_rig *rig, const struct account_place *place);
 /* Expects that nothing was left open. */
 void backend_rig_close(struct backend_rig *rig);
 
