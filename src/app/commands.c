@@ -9,6 +9,7 @@
 #include "app/command_backup.h"
 #include "app/command_healthcheck.h"
 #include "app/command_line.h"
+#include "app/command_migrate.h"
 #include "app/command_rekey.h"
 #include "app/command_serve.h"
 #include "app/command_stats.h"
@@ -43,6 +44,22 @@ static const struct {
     {"rekey", "", command_rekey_run,
      "seals every stored token under the first key of AUDIBLE_TOKEN_ENCRYPTION_KEY, beside a "
      "running server; can be stopped and run again"},
+    {"migrate", "[--prune] FROM TO", command_migrate_run,
+     "copies every account from one store to another, tokens as they are stored (no key is\n"
+     "      needed), and reads each back. FROM and TO are sqlite:<path>, redis://… or "
+     "mongodb://…;\n"
+     "      - is what LATCHKEY_ACCOUNT_STORE says; @FILE is a file that holds the URL, for one "
+     "with\n"
+     "      a password, as arguments can be read by every user of the machine.\n"
+     "      It can be stopped and run again: what is equal already is passed over. Where both "
+     "know\n"
+     "      a user the newer record stays: connected later, else with a token that expires later,\n"
+     "      else synced later, else FROM's. --prune deletes from TO whom FROM does not know;\n"
+     "      without it they are counted.\n"
+     "      FROM may be served from meanwhile, TO must not be. To move with little downtime: run\n"
+     "      it, stop the servers, run it again with --prune, start the servers on TO. Servers "
+     "that\n"
+     "      go on with FROM after that use up tokens that TO has too."},
     {"stats", "", command_stats_run, "counts accounts by status, and tokens by their key"},
     {"unlink", "--sub ID", command_unlink_run,
      "deletes a user's account, and revokes its token at the provider"},
