@@ -191,19 +191,27 @@ static void become_ready(struct redis_conn *conn) {
 }
 
 /* The name is a courtesy: proxies and restricted users lack CLIENT, and PING. */
+static void judge_refusal(struct redis_conn *conn, int kind, struct slice text) {
+    struct redis_error error = redis_error_read(text);
+    if (kind == REDIS_GREETING_AUTH && error.rc != RC_UNREACHABLE) {
+        redis_conn_break(conn, RC_USAGE, "AUTH: the user or the password is refused");
+    } else if (kind == REDIS_GREETING_SELECT && error.rc != RC_UNREACHABLE) {
+        redis_conn_break(conn, RC_USAGE, "SELECT: the database is refused");
+    } else if (error.remedy == REDIS_REMEDY_RECONNECT) {
+        redis_conn_break(conn, RC_UNREACHABLE, error.cause);
+    }
+}
+
+/* An answer that is not this command's would be followed by others that are not. */
 static void on_greeted(struct redis_conn *conn, int kind, const struct redis_value *value) {
+    struct slice expected = kind == REDIS_GREETING_PING ? SLICE("PONG") : SLICE("OK");
     if (value == NULL || conn->state != REDIS_CONN_GREETING) {
         return;
     }
     if (redis_kind(value) == REDIS_ERROR) {
-        struct redis_error error = redis_error_read(redis_text(value));
-        if (kind == REDIS_GREETING_AUTH && error.rc != RC_UNREACHABLE) {
-            redis_conn_break(conn, RC_USAGE, "AUTH: the user or the password is refused");
-        } else if (kind == REDIS_GREETING_SELECT && error.rc != RC_UNREACHABLE) {
-            redis_conn_break(conn, RC_USAGE, "SELECT: the database is refused");
-        } else if (error.remedy == REDIS_REMEDY_RECONNECT) {
-            redis_conn_break(conn, RC_UNREACHABLE, error.cause);
-        }
+        judge_refusal(conn, kind, redis_text(value));
+    } else if (!slice_eq(redis_text(value), expected)) {
+        redis_conn_break(conn, RC_UNREACHABLE, "an answer that is not Redis's");
     }
     if (kind == REDIS_GREETING_PING && conn->state == REDIS_CONN_GREETING) {
         become_ready(conn);

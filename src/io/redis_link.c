@@ -5,11 +5,12 @@
 #include <fcntl.h>
 #include <hiredis/async.h>
 #include <hiredis/hiredis.h>
+#include <string.h>
 
 #include "base/limits.h"
 #include "base/mem.h"
 
-enum { READS_OF_A_BROKEN_SOCKET = 64 };
+enum { READS_OF_A_BROKEN_SOCKET = 64, LINE_BYTES_MAX = 64 * 1024, LENGTH_LINE_BYTES = 32 };
 
 struct redis_link {
     struct redis_link_opts opts;
@@ -228,10 +229,26 @@ static void free_context(struct redis_link *link) {
     link->is_inside = false;
 }
 
+/* Of what has come and is not parsed yet. A string's length is known, so hiredis waits for its end;
+ * a line's end it looks for from the start each time. */
+static size_t unparsed_max(const redisReader *reader) {
+#if HIREDIS_MAJOR >= 1
+    int type = reader->ridx >= 0 ? reader->task[reader->ridx]->type : -1;
+#else
+    int type = reader->ridx >= 0 ? reader->rstack[reader->ridx].type : -1;
+#endif
+    size_t head = reader->len - reader->pos;
+    head = head < LENGTH_LINE_BYTES ? head : LENGTH_LINE_BYTES;
+    bool is_known =
+        type == REDIS_REPLY_STRING && memchr(reader->buf + reader->pos, '\r', head) != NULL;
+    return is_known ? LIMIT_REDIS_ANSWER_BYTES : LINE_BYTES_MAX;
+}
+
 /* What hiredis does not look after. */
 static void check(struct redis_link *link) {
     const redisReader *reader = link->context->c.reader;
-    if (reader->len - reader->pos > LIMIT_REDIS_ANSWER_BYTES) {
+    if (reader->len - reader->pos > LINE_BYTES_MAX &&
+        reader->len - reader->pos > unparsed_max(reader)) {
         doom(link, RC_TOO_LARGE, "an answer above its cap");
     }
     /* Not in on_connect, where hiredis would go on with a connection that can't. */
