@@ -2,7 +2,6 @@
 #include "kit/leases_rig.h"
 
 #include <criterion/criterion.h>
-#include <stdio.h>
 
 #include "base/list.h"
 #include "kit/leaks.h"
@@ -77,7 +76,6 @@ void leases_rig_each(void (*test)(struct leases_rig *rig)) {
     struct leases_rig rig;
     for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
         if (kinds[i] == &leases_rig_mongo && !mongo_server_is_there()) {
-            fprintf(stderr, "no MongoDB server on this machine: leases in one are not tested\n");
             continue;
         }
         leases_rig_open(&rig, kinds[i]);

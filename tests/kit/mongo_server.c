@@ -15,6 +15,9 @@
 bool mongo_server_is_there(void) {
     bool is_there = access(PROGRAM, X_OK) == 0;
     cr_assert(is_there || getenv("CI") == NULL, "third_party/install test builds " PROGRAM);
+    if (!is_there) {
+        fprintf(stderr, "skipped: no MongoDB server on this machine\n");
+    }
     return is_there;
 }
 
