@@ -80,6 +80,7 @@ struct api *api_new(const struct api_opts *opts) {
         .metrics = opts->metrics,
         .provider_timeout_ms = opts->provider_timeout_ms,
     };
+    list_init(&api->ready.waiting);
     build_routes(api);
     api->cookie_is_secure = slice_starts(opts->provider->redirect_uri, SLICE("https://"));
     api->cookie_name =

@@ -36,6 +36,17 @@ struct call {
     void *flow;                      /* the endpoint's */
 };
 
+/* What /readyz knows of the stores. */
+struct ready {
+    int64_t checked_ms; /* 0: never */
+    bool state_ok;      /* with open questions: has said so */
+    bool accounts_ok;
+    unsigned open;       /* questions without an answer */
+    struct list waiting; /* for all of them */
+    struct states_op state;
+    struct accounts_op accounts;
+};
+
 struct api {
     struct api_opts opts;
     struct linker linker;
@@ -51,11 +62,7 @@ struct api {
     size_t open_calls;
     struct list waiting; /* calls that are with their endpoint */
     struct loop_timer deadline_timer;
-    struct {
-        int64_t checked_ms; /* 0: never */
-        bool state_ok;
-        bool accounts_ok;
-    } ready;
+    struct ready ready;
     char *page_csp;
     void (*closed)(void *owner);
     void *closed_owner;

@@ -8,12 +8,11 @@ void ep_healthz(struct call *call) {
 
 enum { READY_TIMEOUT_MS = 5000 };
 
-/* Asks both stores, one after the other, at most once a second: the route is open to everyone. */
+/* Both stores are asked at once, and at most once a second: the route is open to everyone. Whoever
+ * comes meanwhile waits for the same answers. */
 struct readyz {
     struct call *call;
-    bool has_state; /* the state store has answered */
-    struct states_op state;
-    struct accounts_op accounts;
+    struct list node; /* in api->ready.waiting, until both have answered */
 };
 
 static struct slice ok_or_failed(bool ok) {
@@ -43,34 +42,49 @@ static void answer(struct call *call) {
                                      .body = buf_slice(&body)});
 }
 
-static void on_accounts(struct accounts_op *op) {
-    struct readyz *flow = LIST_ENTRY(op, struct readyz, accounts);
-    struct call *call = flow->call;
-    call->api->ready.accounts_ok = op->rc == RC_OK;
-    call->api->ready.checked_ms = loop_now_ms(call->api->opts.loop);
-    answer(call);
+static void on_answer(struct api *api) {
+    struct ready *ready = &api->ready;
+    struct list *node;
+    if (--ready->open > 0) {
+        return;
+    }
+    ready->checked_ms = loop_now_ms(api->opts.loop);
+    while ((node = list_take_first(&ready->waiting)) != NULL) {
+        answer(LIST_ENTRY(node, struct readyz, node)->call);
+    }
+    api_call_ended(api);
 }
 
 static void on_state(struct states_op *op) {
-    struct readyz *flow = LIST_ENTRY(op, struct readyz, state);
-    struct api *api = flow->call->api;
+    struct api *api = LIST_ENTRY(op, struct api, ready.state);
     api->ready.state_ok = op->rc == RC_OK;
-    flow->has_state = true;
-    accounts_ping(api->opts.accounts, &flow->accounts, on_accounts);
+    on_answer(api);
+}
+
+static void on_accounts(struct accounts_op *op) {
+    struct api *api = LIST_ENTRY(op, struct api, ready.accounts);
+    api->ready.accounts_ok = op->rc == RC_OK;
+    on_answer(api);
+}
+
+/* The api stays open until they have answered, whoever still waits for it. */
+static void ask(struct api *api) {
+    api->open_calls++;
+    api->ready.open = 2;
+    api->ready.state_ok = false;
+    api->ready.accounts_ok = false;
+    states_ping(api->opts.states, &api->ready.state, on_state);
+    accounts_ping(api->opts.accounts, &api->ready.accounts, on_accounts);
 }
 
 /* A store that does not answer in time has failed, and is named. */
 void ep_readyz_fail(struct call *call, enum rc rc) {
-    struct api *api = call->api;
-    const struct readyz *flow = call->flow;
-    if (rc != RC_STORAGE_UNAVAILABLE || flow == NULL) {
+    if (rc == RC_STORAGE_UNAVAILABLE) {
+        call->api->ready.checked_ms = loop_now_ms(call->api->opts.loop);
+        answer(call);
+    } else {
         reply_fail(call, rc);
-        return;
     }
-    api->ready.state_ok = flow->has_state && api->ready.state_ok;
-    api->ready.accounts_ok = false;
-    api->ready.checked_ms = loop_now_ms(api->opts.loop);
-    answer(call);
 }
 
 void ep_readyz(struct call *call) {
@@ -89,8 +103,9 @@ void ep_readyz(struct call *call) {
     }
     struct readyz *flow = call_alloc(call, sizeof *flow);
     flow->call = call;
-    call->flow = flow;
     call->deadline_ms = call->request->started_ms + READY_TIMEOUT_MS;
-    flow->state.request_id = call->request->request_id;
-    states_ping(api->opts.states, &flow->state, on_state);
+    list_append(&api->ready.waiting, &flow->node);
+    if (api->ready.open == 0) {
+        ask(api);
+    }
 }

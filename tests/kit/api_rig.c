@@ -45,6 +45,19 @@ static void open_redis(struct api_rig *rig, const char *url) {
     api_rig_run(rig, is_redis_ready);
 }
 
+static void open_stores(struct api_rig *rig, bool has_stubs) {
+    struct keys_rig *keys = rig->keys;
+    stores_stub_init(&rig->stores, &keys->loop);
+    struct states_backend *states =
+        has_stubs ? &rig->stores.states : states_mem_new(&keys->loop, STATES, &keys->metrics);
+    rig->states = states_new(&keys->loop, states, keys->log, &keys->metrics);
+    rig->accounts = accounts_new(&(const struct accounts_opts){.loop = &keys->loop,
+                                                               .work = keys->work,
+                                                               .backend = &rig->stores.accounts,
+                                                               .log = keys->log,
+                                                               .metrics = &keys->metrics});
+}
+
 static void open_users(struct api_rig *rig) {
     users_stub_init(&rig->stub, &rig->keys->loop);
     rig->users = users_new(&(const struct users_opts){
@@ -69,6 +82,7 @@ static void open_api(struct api_rig *rig, const struct api_rig_opts *opts) {
         .users = rig->users,
         .provider = &rig->provider,
         .states = rig->states,
+        .accounts = rig->accounts,
         .prefix = SLICE("/api/v1"),
         .return_url = slice_str(opts->return_url),
         .rates = opts->rates,
@@ -109,9 +123,7 @@ struct api_rig *api_rig_open(const struct api_rig_opts *opts) {
     keys_rig_run_fetches(rig->keys, 1);
     rng_init(&rig->rng);
     fill_provider(rig);
-    rig->states =
-        states_new(&rig->keys->loop, states_mem_new(&rig->keys->loop, STATES, &rig->keys->metrics),
-                   rig->keys->log, &rig->keys->metrics);
+    open_stores(rig, opts->has_stubs);
     if (opts->redis_url != NULL) {
         open_redis(rig, opts->redis_url);
     }
@@ -147,6 +159,9 @@ static void close_next(void *owner) {
         }
         rig->closing++;
         /* fall through */
+    case 4:
+        accounts_close(rig->accounts, close_next, rig);
+        break;
     default:
         states_close(rig->states);
         break;
@@ -154,7 +169,7 @@ static void close_next(void *owner) {
 }
 
 static bool is_closed(struct api_rig *rig) {
-    return rig->closing == 5;
+    return rig->closing == 6;
 }
 
 void api_rig_close_begin(struct api_rig *rig) {

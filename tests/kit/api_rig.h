@@ -5,14 +5,17 @@
 #include "auth/users.h"
 #include "kit/client.h"
 #include "kit/keys_rig.h"
+#include "kit/stores_stub.h"
 #include "kit/users_stub.h"
 
 /* The API behind an HTTP server, on the test's own loop and thread, so that a test holds each thing
  * that a request's checks wait for: published keys (a host of the test's), users (a stub), limits
- * (a Redis). There is no account store, and the provider is nowhere: what the checks let pass asks
- * for a play-url, authorizes, or spends a state that isn't there. */
+ * (a Redis). States are kept in memory; the account store keeps nothing, and the provider is
+ * nowhere: what the checks let pass asks for a play-url, authorizes, or spends a state that isn't
+ * there. */
 struct api_rig_opts {
     bool has_users;
+    bool has_stubs;        /* for the state store too: the test holds what both answer to /readyz */
     const char *redis_url; /* NULL: limits in memory */
     struct api_rates rates;
     const char *return_url; /* NULL: none */
@@ -22,7 +25,9 @@ struct api_rig {
     struct keys_rig *keys; /* loop, clock, metrics, log, key host, bearer */
     struct rng rng;
     struct provider provider;
+    struct stores_stub stores;
     struct states *states;
+    struct accounts *accounts;
     struct users_stub stub;
     struct users *users; /* NULL without */
     struct redis_url url;
