@@ -9,7 +9,11 @@
 #include "link/connect.h"
 #include "provider/authorize.h"
 
-enum { AUTHORIZE_BYTES = 8 * 1024, CALLBACK_BYTES = 2048 };
+enum {
+    /* The form encoding triples the client id and the redirect URI; the URL stands in the body. */
+    AUTHORIZE_BYTES = (1 + 3 + 3) * LIMIT_URI_BYTES + 1024,
+    CALLBACK_BYTES = 2048,
+};
 
 /* POST oauth/authorize: a fresh state and verifier, kept for the callback; one wait. */
 struct authorize {

@@ -309,3 +309,38 @@ Test(link, a_second_link_replaces_the_first) {
     platform_stop(&p);
     CHECK_LEAKS();
 }
+
+/* As long as every part of it may be, of characters that the form encoding triples. */
+Test(link, the_longest_authorization_url_is_given_whole) {
+    enum { SETTING = 64 + LIMIT_URI_BYTES };
+    static const struct {
+        const char *start;
+        char filler;
+    } parts[] = {{"AUDIBLE_CLIENT_ID=", '&'},
+                 {"AUDIBLE_REDIRECT_URI=https://a/", '/'},
+                 {"AUDIBLE_AUTH_URL=https://a/", 'x'}};
+    char settings[3][SETTING];
+    char token[KIT_JWT_BYTES];
+    struct client_response response;
+    for (size_t i = 0; i < 3; i++) {
+        size_t length = strcspn(parts[i].start, "=") + 1 + LIMIT_URI_BYTES;
+        memset(settings[i], parts[i].filler, length);
+        memcpy(settings[i], parts[i].start, strlen(parts[i].start));
+        settings[i][length] = '\0';
+    }
+    struct kit_server *server =
+        kit_server_start_with((const char *const[]){settings[0], settings[1], settings[2], NULL});
+    ask_premium(token, "u");
+    cr_assert_eq(ask(kit_server_port(server),
+                     (struct ask){.method = "POST",
+                                  .path = "oauth/authorize",
+                                  .token = token,
+                                  .json = "{\"redirect_uri\":\"\"}"},
+                     &response),
+                 200);
+    cr_assert_gt(response.body.len, 6U * LIMIT_URI_BYTES);
+    cr_assert_not_null(memmem(response.body.at, response.body.len, "S256\"}", 6));
+    client_response_fini(&response);
+    kit_server_stop(server);
+    CHECK_LEAKS();
+}
