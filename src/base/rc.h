@@ -42,7 +42,6 @@
     X(PROVIDER_UNAVAILABLE, "the provider did not give a usable answer")                           \
     X(STORAGE_UNAVAILABLE, "a store did not do what the answer needs")                             \
     X(OVERLOADED, "too much to do")                                                                \
-    X(DRAINING, "the server is shutting down")                                                     \
     X(NOT_CONNECTED, "the user has no account linked")                                             \
     X(NO_ACCOUNT, "there is no account to disconnect")                                             \
     X(QUERY_TOO_SHORT, "the search query is too short")                                            \
