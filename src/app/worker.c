@@ -93,11 +93,14 @@ enum rc worker_link_open(struct worker_link *link, struct loop *loop, const stru
     if (uv_poll_init(&loop->uv, &link->poll, WORKER_CONTROL_FD) != 0) {
         return RC_IO;
     }
+    if (uv_poll_start(&link->poll, UV_READABLE | UV_DISCONNECT, on_orders) != 0) {
+        uv_close((uv_handle_t *)&link->poll, NULL); /* the loop's last turns see to it */
+        return RC_IO;
+    }
     link->poll.data = link;
     loop_timer_init(loop, &link->timer);
     loop_timer_start(&link->timer, 0, LOOK_MS, on_look);
     loop_timer_unref(&link->timer);
-    uv_poll_start(&link->poll, UV_READABLE | UV_DISCONNECT, on_orders);
     uv_unref((uv_handle_t *)&link->poll);
     return RC_OK;
 }

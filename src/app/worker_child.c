@@ -93,6 +93,22 @@ static int spawn(struct worker_child *child, struct loop *loop,
     return uv_spawn(&loop->uv, &child->process, &options);
 }
 
+/* The process's handle isn't one yet. */
+static int listen_to(struct worker_child *child, struct loop *loop) {
+    int failed = uv_poll_init(&loop->uv, &child->control, child->control_fd);
+    if (failed != 0) {
+        close(child->control_fd);
+        mem_free(child);
+        return failed;
+    }
+    child->open_handles = 1;
+    failed = uv_poll_start(&child->control, UV_READABLE, on_word);
+    if (failed != 0) {
+        uv_close((uv_handle_t *)&child->control, on_closed);
+    }
+    return failed;
+}
+
 struct worker_child *worker_child_start(struct loop *loop, const struct worker_child_opts *opts,
                                         const char **problem) {
     int ends[2];
@@ -106,24 +122,17 @@ struct worker_child *worker_child_start(struct loop *loop, const struct worker_c
     child->owner = opts->owner;
     child->process.data = child;
     child->control.data = child;
-    int failed = uv_poll_init(&loop->uv, &child->control, ends[0]);
-    if (failed != 0) {
-        close(ends[0]);
-        close(ends[1]);
-        mem_free(child);
-        *problem = uv_strerror(failed);
-        return NULL;
+    int failed = listen_to(child, loop);
+    if (failed == 0) {
+        child->open_handles = 2;
+        failed = spawn(child, loop, opts, ends[1]);
+        if (failed != 0) {
+            close_all(child);
+        }
     }
-    child->open_handles = 2;
-    failed = spawn(child, loop, opts, ends[1]);
     close(ends[1]);
-    if (failed != 0) {
-        close_all(child);
-        *problem = uv_strerror(failed);
-        return NULL;
-    }
-    uv_poll_start(&child->control, UV_READABLE, on_word);
-    return child;
+    *problem = failed != 0 ? uv_strerror(failed) : NULL;
+    return failed == 0 ? child : NULL;
 }
 
 int worker_child_pid(const struct worker_child *child) {

@@ -2,7 +2,7 @@
 /* The parent of several workers, with workers that have nothing to do (tests/standin/workers.c):
  * what becomes of clients, processes and counts when any of them ends. */
 #include <criterion/criterion.h>
-#include <errno.h>
+#include <dirent.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
@@ -12,10 +12,12 @@
 #include <unistd.h>
 
 #include "app/backoff.h"
+#include "app/supervisor.h"
 #include "base/clock.h"
 #include "base/limits.h"
 #include "io/bind.h"
 #include "kit/client.h"
+#include "kit/faults.h"
 #include "kit/leaks.h"
 #include "kit/program.h"
 #include "kit/scratch.h"
@@ -259,6 +261,67 @@ Test(supervisor, where_the_first_worker_fails_nothing_starts) {
         program_free(program);
     }
     scratch_free(&family.folder);
+    CHECK_LEAKS();
+}
+
+static int count_files(void) {
+    int count = 0;
+    DIR *folder = opendir("/proc/self/fd");
+    while (readdir(folder) != NULL) {
+        count++;
+    }
+    closedir(folder);
+    return count;
+}
+
+/* The first worker is /bin/false; true while there is an n-th call. */
+static bool start_with_fault(int log_fd, int n, int *refused) {
+    static const struct slice addresses[] = {{"127.0.0.1:0", 11}, {"[::1]:0", 7}};
+    static const char *const argv[] = {"false", NULL};
+    static char *const env[] = {NULL};
+    struct clock clock = {0};
+    struct supervisor *supervisor;
+    const struct supervisor_opts opts = {
+        .workers = 3,
+        .program = "/bin/false",
+        .argv = argv,
+        .env = env,
+        .addresses = addresses,
+        .address_count = 2,
+        .drain_ms = 1000,
+        .log_fd = log_fd,
+        .log_level = LOG_INFO,
+        .clock = &clock,
+    };
+    faults_arm(FAULTS_UV, n);
+    enum rc rc = supervisor_start(&supervisor, &opts);
+    if (rc == RC_OK) {
+        cr_assert_eq(supervisor_run(supervisor), 1, "call %d, %s", n, faults_met(FAULTS_UV));
+    } else {
+        cr_assert_null(supervisor);
+        ++*refused;
+    }
+    const char *met = faults_met(FAULTS_UV);
+    faults_arm(FAULTS_UV, 0);
+    return met != NULL;
+}
+
+Test(supervisor, leaves_nothing_where_a_call_to_libuv_fails) {
+    struct scratch folder = scratch_new();
+    struct scratch log = scratch_file(&folder, "log");
+    int log_fd = open(log.path, O_CREAT | O_RDWR | O_APPEND | O_CLOEXEC, 0600);
+    int refused = 0;
+    int n = 1;
+    start_with_fault(log_fd, 0, &refused);
+    int files = count_files();
+    while (start_with_fault(log_fd, n, &refused)) {
+        cr_assert_eq(count_files(), files, "call %d leaves a file open", n);
+        n++;
+    }
+    cr_assert_gt(n, 8, "loop, signals, poll, spawn");
+    cr_assert_gt(refused, 0);
+    close(log_fd);
+    scratch_free(&folder);
     CHECK_LEAKS();
 }
 

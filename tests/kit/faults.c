@@ -92,6 +92,17 @@ FAULT(FAULTS_UV, UV_EEXIST, int, uv_tcp_open, (uv_tcp_t * tcp, uv_os_sock_t sock
 FAULT(FAULTS_UV, UV_ECONNRESET, int, uv_try_write,
       (uv_stream_t * stream, const uv_buf_t bufs[], unsigned n), (stream, bufs, n))
 
+/* One that fails has begun with the handle, which is to be closed. */
+int __real_uv_spawn(uv_loop_t *loop, uv_process_t *process, const uv_process_options_t *options);
+int __wrap_uv_spawn(uv_loop_t *loop, uv_process_t *process, const uv_process_options_t *options);
+int __wrap_uv_spawn(uv_loop_t *loop, uv_process_t *process, const uv_process_options_t *options) {
+    uv_process_options_t changed = *options;
+    if (fails(FAULTS_UV, "uv_spawn")) {
+        changed.file = "/nowhere";
+    }
+    return __real_uv_spawn(loop, process, &changed);
+}
+
 FAULT(FAULTS_CURL, NULL, CURL *, curl_easy_init, (void), ())
 FAULT(FAULTS_CURL, CURLE_FAILED_INIT, CURLcode, curl_global_init, (long flags), (flags))
 FAULT(FAULTS_CURL, CURLM_OUT_OF_MEMORY, CURLMcode, curl_multi_add_handle,
