@@ -8,6 +8,7 @@
 
 enum {
     BATCH = 64,
+    AT_ONCE = 16,     /* a slow store must not keep the last of them beyond its patience */
     FAILED_MAX = 100, /* of a store that takes little, not every account need be tried */
     TOKEN_BYTES_MAX = LIMIT_TOKEN_BYTES * 4 / 3 + 256, /* as Fernet makes it */
     ROW_BYTES_MAX = 2 * TOKEN_BYTES_MAX + 3 * 256,
@@ -33,6 +34,7 @@ struct accounts_migrate {
     struct job jobs[BATCH];
     struct accounts_backend_op ping; /* of the target, before all */
     size_t count;                    /* of this batch */
+    size_t started;                  /* jobs of it */
     size_t open;                     /* jobs that are under way */
     uint64_t failed_before;          /* this batch */
     bool at_end;                     /* of the walk */
@@ -66,6 +68,16 @@ static void finish(struct accounts_migrate *migrate) {
     mem_free(migrate);
 }
 
+/* Of this batch. */
+static uint64_t failed_now(const struct accounts_migrate *migrate) {
+    return migrate->counts.failed - migrate->failed_before;
+}
+
+/* As many as were asked at once: the store does not answer. */
+static bool is_hopeless(const struct accounts_migrate *migrate) {
+    return failed_now(migrate) >= AT_ONCE;
+}
+
 static void end_batch(struct accounts_migrate *migrate) {
     for (size_t i = 0; i < migrate->count; i++) {
         buf_fini(&migrate->jobs[i].walked.bytes);
@@ -74,8 +86,8 @@ static void end_batch(struct accounts_migrate *migrate) {
     if (migrate->opts.progress != NULL && migrate->count > 0) {
         migrate->opts.progress(migrate->opts.owner, &migrate->counts);
     }
-    uint64_t failed = migrate->counts.failed - migrate->failed_before;
-    if ((failed > 0 && failed == migrate->count) || migrate->counts.failed >= FAILED_MAX) {
+    bool has_failed_whole = migrate->count > 0 && failed_now(migrate) == migrate->count;
+    if (has_failed_whole || is_hopeless(migrate) || migrate->counts.failed >= FAILED_MAX) {
         migrate->end.rc = RC_STORAGE_UNAVAILABLE;
     }
     if (migrate->end.rc != RC_OK || (migrate->at_end && migrate->walk == WALK_TARGET)) {
@@ -90,9 +102,13 @@ static void end_batch(struct accounts_migrate *migrate) {
     read_batch(migrate);
 }
 
+static void start_jobs(struct accounts_migrate *migrate);
+
 static void end_job(struct job *job) {
     struct accounts_migrate *migrate = job->migrate;
-    if (--migrate->open == 0) {
+    migrate->open--;
+    start_jobs(migrate);
+    if (migrate->open == 0) {
         end_batch(migrate);
     }
 }
@@ -221,15 +237,19 @@ static void on_source_looked_up(struct accounts_backend_op *op) {
 
 /* -- one batch -- */
 
-static void start_batch(struct accounts_migrate *migrate) {
-    size_t count = migrate->count;
+static void start_jobs(struct accounts_migrate *migrate) {
     bool is_source = migrate->walk == WALK_SOURCE;
-    migrate->open = count;
-    for (size_t i = 0; i < count; i++) {
-        look_at_other(&migrate->jobs[i], is_source ? migrate->opts.to : migrate->opts.from,
+    while (migrate->open < AT_ONCE && migrate->started < migrate->count && !is_hopeless(migrate)) {
+        struct job *job = &migrate->jobs[migrate->started++];
+        migrate->open++;
+        look_at_other(job, is_source ? migrate->opts.to : migrate->opts.from,
                       is_source ? on_looked_up : on_source_looked_up);
     }
-    if (count == 0) {
+}
+
+static void start_batch(struct accounts_migrate *migrate) {
+    start_jobs(migrate);
+    if (migrate->count == 0) {
         end_batch(migrate);
     }
 }
@@ -275,6 +295,7 @@ static void read_next(struct accounts_migrate *migrate) {
 
 static void read_batch(struct accounts_migrate *migrate) {
     migrate->count = 0;
+    migrate->started = 0;
     migrate->failed_before = migrate->counts.failed;
     read_next(migrate);
 }

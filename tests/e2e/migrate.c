@@ -14,12 +14,19 @@
 #include "kit/backend_rig.h"
 #include "kit/child.h"
 #include "kit/leaks.h"
+#include "kit/mongo_server.h"
 #include "kit/platform.h"
 #include "kit/program.h"
 #include "kit/redis_server.h"
 #include "kit/secrets.h"
 
-enum { TOKEN_BYTES = LIMIT_TOKEN_BYTES * 4 / 3 + 256, KILLS = 4, ENDS_MS_MAX = 10000 };
+enum {
+    TOKEN_BYTES = LIMIT_TOKEN_BYTES * 4 / 3 + 256,
+    KILLS = 4,
+    ENDS_MS_MAX = 15000,
+    MANY = 3000,
+    FEW = 100, /* the tests' MongoDB server looks through all for each */
+};
 
 /* -- the command -- */
 
@@ -142,27 +149,38 @@ static bool is_there(struct backend_rig *rig, int number) {
 /* -- from one to another, and back -- */
 
 static void there_and_back(const struct account_place_kind *from,
-                           const struct account_place_kind *to) {
+                           const struct account_place_kind *to, int count) {
     struct stores stores;
     struct account_place again;
+    char says[96];
     make_stores(&stores, from, to);
     account_place_make(&again, from);
-    fill(&stores.from, 400);
-    expect(&stores, 0, "done: 400 accounts: 400 copied, 0 replaced");
-    cr_assert_eq(expect_same(&stores.from, &stores.to), 400);
-    expect(&stores, 0, "done: 400 accounts: 0 copied, 0 replaced (TO had an older one), 400 equal");
-    expect_end(start(stores.from.folder.path, ARGUMENTS(stores.to.url, again.url), NULL), 0,
-               "400 copied");
-    cr_assert_eq(expect_same(&stores.from, &again), 400);
+    fill(&stores.from, count);
+    snprintf(says, sizeof says, "done: %d accounts: %d copied, 0 replaced", count, count);
+    expect(&stores, 0, says);
+    cr_assert_eq(expect_same(&stores.from, &stores.to), count);
+    snprintf(says, sizeof says, "0 copied, 0 replaced (TO had an older one), %d equal", count);
+    expect(&stores, 0, says);
+    snprintf(says, sizeof says, "done: %d accounts: %d copied, 0 replaced", count, count);
+    expect_end(start(stores.from.folder.path, ARGUMENTS(stores.to.url, again.url), NULL), 0, says);
+    cr_assert_eq(expect_same(&stores.from, &again), count);
     account_place_drop(&again);
     drop_stores(&stores);
 }
 
 Test(migrate, sqlite_to_redis_and_back) {
-    there_and_back(&account_place_sqlite, &account_place_redis);
+    there_and_back(&account_place_sqlite, &account_place_redis, 400);
 }
 Test(migrate, redis_to_sqlite_and_back) {
-    there_and_back(&account_place_redis, &account_place_sqlite);
+    there_and_back(&account_place_redis, &account_place_sqlite, 400);
+}
+Test(migrate, sqlite_to_mongodb_and_back) {
+    NEEDS_MONGO_SERVER();
+    there_and_back(&account_place_sqlite, &account_place_mongo, FEW);
+}
+Test(migrate, redis_to_mongodb_and_back) {
+    NEEDS_MONGO_SERVER();
+    there_and_back(&account_place_redis, &account_place_mongo, FEW);
 }
 
 /* -- killed -- */
@@ -172,13 +190,12 @@ static void nap(void) {
 }
 
 static void killed_again_and_again(const struct account_place_kind *from,
-                                   const struct account_place_kind *to) {
-    enum { COUNT = 3000 };
+                                   const struct account_place_kind *to, int count) {
     struct stores stores;
     struct backend_rig rig;
     int caught = 0;
     make_stores(&stores, from, to);
-    fill(&stores.from, COUNT);
+    fill(&stores.from, count);
     backend_rig_open(&rig, &stores.to, 0); /* makes it, where it is a file */
     backend_rig_close(&rig);
     for (int i = 1; i <= KILLS; i++) {
@@ -186,12 +203,12 @@ static void killed_again_and_again(const struct account_place_kind *from,
             start(stores.from.folder.path, ARGUMENTS(stores.from.url, stores.to.url), NULL);
         int64_t end_ns = clock_ns() + (int64_t)ENDS_MS_MAX * 1000000;
         backend_rig_open_beside(&rig, &stores.to);
-        while (!is_there(&rig, COUNT * i / (KILLS + 1) + 1) && clock_ns() < end_ns) {
+        while (!is_there(&rig, count * i / (KILLS + 1) + 1) && clock_ns() < end_ns) {
             nap();
         }
         program_signal(program, SIGKILL);
         program_wait(program);
-        caught += is_there(&rig, COUNT - 1) ? 0 : 1;
+        caught += is_there(&rig, count - 1) ? 0 : 1;
         backend_rig_close(&rig);
         program_free(program);
     }
@@ -201,15 +218,20 @@ static void killed_again_and_again(const struct account_place_kind *from,
     cr_assert_eq(program_wait(program), 0, "%s", program->err.text);
     cr_assert_null(strstr(program->err.text, " 0 equal already"), "%s", program->err.text);
     program_free(program);
-    cr_assert_eq(expect_same(&stores.from, &stores.to), COUNT);
+    cr_assert_eq(expect_same(&stores.from, &stores.to), count);
     drop_stores(&stores);
 }
 
 Test(migrate, killed_on_the_way_to_redis) {
-    killed_again_and_again(&account_place_sqlite, &account_place_redis);
+    killed_again_and_again(&account_place_sqlite, &account_place_redis, MANY);
 }
 Test(migrate, killed_on_the_way_to_sqlite) {
-    killed_again_and_again(&account_place_redis, &account_place_sqlite);
+    killed_again_and_again(&account_place_redis, &account_place_sqlite, MANY);
+}
+
+Test(migrate, killed_on_the_way_to_mongodb) {
+    NEEDS_MONGO_SERVER();
+    killed_again_and_again(&account_place_sqlite, &account_place_mongo, FEW);
 }
 
 /* -- beside a server, as docs and --help tell to move -- */
@@ -258,6 +280,11 @@ Test(migrate, moved_to_redis_with_a_server) {
     moved_with_a_server(&account_place_redis);
 }
 
+Test(migrate, moved_to_mongodb_with_a_server) {
+    NEEDS_MONGO_SERVER();
+    moved_with_a_server(&account_place_mongo);
+}
+
 /* -- stores that are not there -- */
 
 Test(migrate, a_store_that_is_not_there) {
@@ -284,11 +311,10 @@ Test(migrate, a_store_that_is_not_there) {
 }
 
 Test(migrate, a_target_that_freezes_in_the_middle) {
-    enum { COUNT = 3000 };
     struct stores stores;
     struct backend_rig rig;
     make_stores(&stores, &account_place_sqlite, &account_place_redis);
-    fill(&stores.from, COUNT);
+    fill(&stores.from, MANY);
     struct program *program =
         start(stores.from.folder.path, ARGUMENTS(stores.from.url, stores.to.url), NULL);
     backend_rig_open_beside(&rig, &stores.to);
@@ -301,7 +327,7 @@ Test(migrate, a_target_that_freezes_in_the_middle) {
     cr_assert(backend_rig_ping_within(&rig, 0, ENDS_MS_MAX));
     backend_rig_close(&rig);
     expect(&stores, 0, " 0 failed");
-    cr_assert_eq(expect_same(&stores.from, &stores.to), COUNT);
+    cr_assert_eq(expect_same(&stores.from, &stores.to), MANY);
     drop_stores(&stores);
 }
 

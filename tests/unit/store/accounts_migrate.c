@@ -26,6 +26,7 @@ struct migration {
         bool loses_writes;     /* says that it has written, and has not */
         size_t puts;           /* asked of it */
         size_t puts_fail_from; /* this one and all later ones fail; 0: none */
+        size_t fails_each_put; /* each n-th; 0: none */
         const char *fails_put_of;
         const char *changes_put_of;
         size_t reads;
@@ -88,6 +89,7 @@ static void meddle_put(struct accounts_backend *backend, struct accounts_backend
     struct meddler *meddler = from_backend(backend);
     size_t n = ++meddler->puts;
     if (is_of(op, meddler->fails_put_of) ||
+        (meddler->fails_each_put > 0 && n % meddler->fails_each_put == 0) ||
         (meddler->puts_fail_from > 0 && n >= meddler->puts_fail_from)) {
         answer(meddler, op, RC_STORAGE_UNAVAILABLE);
     } else if (meddler->loses_writes) {
@@ -344,12 +346,12 @@ Test(accounts_migrate, a_target_that_is_not_there) {
     migration.meddler.fails_get = true;
     cr_assert_eq(run(&migration, false), RC_STORAGE_UNAVAILABLE);
     cr_assert(migration.end.is_target);
-    EXPECT_COUNTS(.accounts = 64, .failed = 64);
+    EXPECT_COUNTS(.accounts = 64, .failed = 31); /* sixteen, and who came in their places */
     migration.meddler.fails_get = false;
     struct accounts_migrate_opts opts = opts_of(&migration, false);
     opts.progress = on_progress; /* goes away after a batch */
     cr_assert_eq(run_opts(&migration, &opts), RC_STORAGE_UNAVAILABLE);
-    EXPECT_COUNTS(.accounts = 128, .copied = 64, .failed = 64);
+    EXPECT_COUNTS(.accounts = 128, .copied = 64, .failed = 31);
     cr_assert_str_eq(migration.behind, "user-127");
     migration.meddler.puts_fail_from = 0;
     cr_assert_eq(run(&migration, false), RC_OK, "and is there again");
@@ -369,6 +371,16 @@ Test(accounts_migrate, accounts_that_can_not_be_written_keep_no_others) {
     migration.meddler.fails_put_of = NULL;
     cr_assert_eq(run(&migration, false), RC_OK);
     EXPECT_COUNTS(.accounts = 130, .copied = 1, .equal = 128, .kept = 1);
+    finish(&migration);
+}
+
+Test(accounts_migrate, a_target_that_takes_little_is_given_up) {
+    struct migration migration;
+    start(&migration);
+    fill(&migration, FROM, 640);
+    migration.meddler.fails_each_put = 5;
+    cr_assert_eq(run(&migration, false), RC_STORAGE_UNAVAILABLE);
+    EXPECT_COUNTS(.accounts = 512, .copied = 410, .failed = 102);
     finish(&migration);
 }
 
