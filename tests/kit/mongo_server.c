@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #define PROGRAM TEST_SOURCE_DIR "/build/ferretdb/ferretdb"
@@ -60,7 +61,10 @@ void mongo_server_restart(struct mongo_server *server) {
 }
 
 void mongo_server_freeze(struct mongo_server *server) {
+    int status;
     program_signal(server->program, SIGSTOP);
+    cr_assert_eq(waitpid(server->program->pid, &status, WUNTRACED), server->program->pid);
+    cr_assert(WIFSTOPPED(status));
 }
 
 void mongo_server_thaw(struct mongo_server *server) {

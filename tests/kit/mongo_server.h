@@ -33,7 +33,7 @@ void mongo_server_free(struct mongo_server *server); /* ends it, removes its fol
 void mongo_server_kill(struct mongo_server *server); /* -9, and reaps */
 /* On the same port, with what was stored. Waits until it listens. */
 void mongo_server_restart(struct mongo_server *server);
-void mongo_server_freeze(struct mongo_server *server);
+void mongo_server_freeze(struct mongo_server *server); /* SIGSTOP; waits until it has stopped */
 void mongo_server_thaw(struct mongo_server *server);
 
 /* What the server answers to a command of its protocol on the test's database, both as extended
