@@ -143,7 +143,8 @@ void redis_conn_break(struct redis_conn *conn, enum rc rc, const char *cause) {
 
 /* -- greeting -- */
 
-static void greet(struct redis_conn *conn, int kind, const struct slice *args, size_t arg_count) {
+static void greet(struct redis_conn *conn, enum redis_greeting kind, const struct slice *args,
+                  size_t arg_count) {
     struct buf command;
     buf_init(&command, GREETING_BYTES);
     redis_wire_command(&command, args, arg_count);
@@ -191,7 +192,7 @@ static void become_ready(struct redis_conn *conn) {
 }
 
 /* The name is a courtesy: proxies and restricted users lack CLIENT, and PING. */
-static void judge_refusal(struct redis_conn *conn, int kind, struct slice text) {
+static void judge_refusal(struct redis_conn *conn, enum redis_greeting kind, struct slice text) {
     struct redis_error error = redis_error_read(text);
     if (kind == REDIS_GREETING_AUTH && error.rc != RC_UNREACHABLE) {
         redis_conn_break(conn, RC_USAGE, "AUTH: the user or the password is refused");
@@ -203,7 +204,8 @@ static void judge_refusal(struct redis_conn *conn, int kind, struct slice text) 
 }
 
 /* An answer that is not this command's would be followed by others that are not. */
-static void on_greeted(struct redis_conn *conn, int kind, const struct redis_value *value) {
+static void on_greeted(struct redis_conn *conn, enum redis_greeting kind,
+                       const struct redis_value *value) {
     struct slice expected = kind == REDIS_GREETING_PING ? SLICE("PONG") : SLICE("OK");
     if (value == NULL || conn->state != REDIS_CONN_GREETING) {
         return;

@@ -29,14 +29,15 @@ enum redis_conn_state {
 
 struct redis_conn;
 
+enum redis_greeting {
+    REDIS_GREETING_AUTH,
+    REDIS_GREETING_SELECT,
+    REDIS_GREETING_NAME,
+    REDIS_GREETING_PING
+};
 struct redis_conn_greeting {
     struct redis_conn *conn;
-    enum {
-        REDIS_GREETING_AUTH,
-        REDIS_GREETING_SELECT,
-        REDIS_GREETING_NAME,
-        REDIS_GREETING_PING
-    } kind;
+    enum redis_greeting kind;
 };
 enum { REDIS_CONN_GREETINGS = 4 };
 
