@@ -81,30 +81,31 @@ void redis_place_wait_ready(struct redis_place *place, struct redis *redis) {
     cr_assert(redis_is_ready(redis), "no connection within 2 s");
 }
 
-static const char *ask(struct redis_place *place, const char *format, va_list args) {
+const char *redis_place_ask(struct redis_place *place, const char *format, ...) {
     char command[COMMAND_BYTES];
+    va_list args;
+    va_start(args, format);
     int len = vsnprintf(command, sizeof command, format, args);
+    va_end(args);
     cr_assert(len > 0 && (size_t)len < sizeof command);
     return redis_server_ask(&place->server, command);
 }
 
-const char *redis_place_ask(struct redis_place *place, const char *format, ...) {
-    va_list args;
-    va_start(args, format);
-    const char *answer = ask(place, format, args);
-    va_end(args);
-    return answer;
-}
-
-int64_t redis_place_ask_number(struct redis_place *place, const char *format, ...) {
-    va_list args;
-    va_start(args, format);
-    const char *answer = ask(place, format, args);
-    va_end(args);
+static int64_t read_number(const char *answer) {
     char *end;
     int64_t number = strtoll(answer, &end, 10);
     cr_assert(end != answer && *end == '\0', "%s", answer);
     return number;
+}
+
+int64_t redis_place_ask_number(struct redis_place *place, const char *format, ...) {
+    char command[COMMAND_BYTES];
+    va_list args;
+    va_start(args, format);
+    int len = vsnprintf(command, sizeof command, format, args);
+    va_end(args);
+    cr_assert(len > 0 && (size_t)len < sizeof command);
+    return read_number(redis_server_ask(&place->server, command));
 }
 
 const char *redis_place_eval(struct redis_place *place, const char *script,
@@ -119,11 +120,7 @@ const char *redis_place_eval(struct redis_place *place, const char *script,
 }
 
 static int64_t eval_number(struct redis_place *place, const char *script, const char *arg) {
-    const char *answer = redis_place_eval(place, script, (const char *const[]){arg, NULL});
-    char *end;
-    int64_t number = strtoll(answer, &end, 10);
-    cr_assert(end != answer && *end == '\0', "%s", answer);
-    return number;
+    return read_number(redis_place_eval(place, script, (const char *const[]){arg, NULL}));
 }
 
 bool redis_place_finds(struct redis_place *place, const char *bytes) {
