@@ -12,10 +12,15 @@ struct mongo {
     struct work_lane *lane;
     mongoc_client_pool_t *pool;
     char *database;
+    struct mongo_reach reach;
     struct work_op ending;
     void (*closed)(void *owner);
     void *closed_owner;
 };
+
+struct mongo_reach *mongo_reach(struct mongo *mongo) {
+    return &mongo->reach;
+}
 
 mongoc_client_pool_t *mongo_pool(const struct mongo *mongo) {
     return mongo->pool;

@@ -3,6 +3,7 @@
 
 #include <bson/bson.h>
 #include <mongoc/mongoc.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -14,6 +15,15 @@
 /* With all that an operation's deadline, its durability and the recovery after a fault depend on.
  * NULL with a sentence in `problem`. mongoc_uri_destroy. */
 mongoc_uri_t *mongo_url_parse(struct slice url, char problem[MONGO_PROBLEM_BYTES]);
+
+/* Once an operation has found no server in time, those behind it fail at once, all but one at a
+ * time that looks again: otherwise each would hold its thread for as long. */
+struct mongo_reach {
+    atomic_bool is_lost;
+    atomic_bool is_probed; /* by an operation that is under way */
+    _Atomic int64_t probe_at_ns;
+};
+struct mongo_reach *mongo_reach(struct mongo *mongo);
 
 mongoc_client_pool_t *mongo_pool(const struct mongo *mongo);
 const char *mongo_database(const struct mongo *mongo);
@@ -42,10 +52,13 @@ struct mongo_session {
     mongoc_client_t *client;
     const char *cause; /* of the last failure: static text */
     int code;          /* the server's, of the last failure; 0: not the server's */
+    bool has_server;   /* one has answered */
+    bool lacks_server; /* none was found in time */
+    bool is_probe;
 };
 enum { MONGO_UNAUTHORIZED = 13, MONGO_DUPLICATE_KEY = 11000 };
 
-/* False: it has waited for too long already, or the pool gives no client; session->cause says so.
+/* False: it has waited for too long already, or no server is in reach; session->cause says so.
  * True: mongo_session_end follows. */
 bool mongo_session_begin(struct mongo_session *session, struct mongo *mongo,
                          const struct work_op *op);

@@ -4,21 +4,55 @@
 #include "base/limits.h"
 #include "store/mongo_driver.h"
 
+enum { PROBE_PAUSE_MS = 250, NS_PER_MS = 1000000 };
+
+/* True where a server may be in reach, or this operation is the one that looks. */
+static bool enter(struct mongo_session *session) {
+    struct mongo_reach *reach = mongo_reach(session->mongo);
+    if (!atomic_load(&reach->is_lost)) {
+        return true;
+    }
+    session->is_probe =
+        clock_ns() >= atomic_load(&reach->probe_at_ns) && !atomic_exchange(&reach->is_probed, true);
+    return session->is_probe;
+}
+
+static void leave(const struct mongo_session *session) {
+    struct mongo_reach *reach = mongo_reach(session->mongo);
+    if (session->lacks_server) {
+        atomic_store(&reach->probe_at_ns, clock_ns() + (int64_t)PROBE_PAUSE_MS * NS_PER_MS);
+        atomic_store(&reach->is_lost, true);
+    } else if (session->has_server) {
+        atomic_store(&reach->is_lost, false);
+    }
+    if (session->is_probe) {
+        atomic_store(&reach->is_probed, false);
+    }
+}
+
 bool mongo_session_begin(struct mongo_session *session, struct mongo *mongo,
                          const struct work_op *op) {
     *session = (struct mongo_session){.mongo = mongo};
-    /* While no server answers each operation holds its thread for seconds. Those behind it must not
-       wait for as often as there are operations before them. */
-    if (clock_ns() - op->submitted_ns > (int64_t)LIMIT_MONGO_WAIT_MS * 1000000) {
+    /* A server that takes everything and answers nothing holds each thread for seconds. What is
+       queued must not wait for as often as there are operations before it. */
+    if (clock_ns() - op->submitted_ns > (int64_t)LIMIT_MONGO_WAIT_MS * NS_PER_MS) {
         session->cause = "it waited for too long behind others";
         return false;
     }
+    if (!enter(session)) {
+        session->cause = "no server was in reach a moment ago";
+        return false;
+    }
     session->client = mongoc_client_pool_pop(mongo_pool(mongo));
-    session->cause = session->client == NULL ? "no client is free" : NULL;
+    if (session->client == NULL) {
+        session->cause = "no client is free";
+        leave(session);
+    }
     return session->client != NULL;
 }
 
 void mongo_session_end(struct mongo_session *session) {
+    leave(session);
     mongoc_client_pool_push(mongo_pool(session->mongo), session->client);
 }
 
@@ -48,8 +82,16 @@ static const char *text_of(const bson_error_t *error) {
 /* Always false. */
 static bool fail(struct mongo_session *session, const bson_error_t *error) {
     session->cause = text_of(error);
-    session->code = error->domain != MONGOC_ERROR_STREAM ? (int)error->code : 0;
+    session->code = error->domain == MONGOC_ERROR_SERVER ? (int)error->code : 0;
+    session->lacks_server = error->domain == MONGOC_ERROR_SERVER_SELECTION;
+    session->has_server = !session->lacks_server && error->domain != MONGOC_ERROR_STREAM;
     return false;
+}
+
+/* Always true. */
+static bool succeed(struct mongo_session *session) {
+    session->has_server = true;
+    return true;
 }
 
 static mongoc_collection_t *open_collection(struct mongo_session *session, const char *name) {
@@ -74,13 +116,11 @@ bool mongo_find(struct mongo_session *session, const char *name, const bson_t *f
     mongoc_cursor_t *cursor = mongoc_collection_find_with_opts(collection, filter, opts, NULL);
     const bson_t *document;
     bson_error_t error = {0};
-    bool good = true;
     *found = mongoc_cursor_next(cursor, &document);
     if (*found) {
         bson_copy_to(document, out);
-    } else if (mongoc_cursor_error(cursor, &error)) {
-        good = fail(session, &error);
     }
+    bool good = mongoc_cursor_error(cursor, &error) ? fail(session, &error) : succeed(session);
     mongoc_cursor_destroy(cursor);
     mongoc_collection_destroy(collection);
     return good;
@@ -102,9 +142,8 @@ bool mongo_update(struct mongo_session *session, const char *name, const bson_t 
                 is_confirmed(&reply, &error);
     if (good && matched != NULL) {
         *matched = number(&reply, "matchedCount") + number(&reply, "upsertedCount");
-    } else if (!good) {
-        fail(session, &error);
     }
+    good = good ? succeed(session) : fail(session, &error);
     bson_destroy(&reply);
     bson_destroy(&opts);
     mongoc_collection_destroy(collection);
@@ -117,9 +156,7 @@ bool mongo_delete(struct mongo_session *session, const char *name, const bson_t 
     bson_error_t error = {0};
     bool good = mongoc_collection_delete_one(collection, filter, NULL, &reply, &error) &&
                 is_confirmed(&reply, &error);
-    if (!good) {
-        fail(session, &error);
-    }
+    good = good ? succeed(session) : fail(session, &error);
     bson_destroy(&reply);
     mongoc_collection_destroy(collection);
     return good;
@@ -154,9 +191,8 @@ bool mongo_take(struct mongo_session *session, const char *name, const bson_t *f
         is_confirmed(&reply, &error);
     if (good) {
         *found = copy_value(&reply, out);
-    } else {
-        fail(session, &error);
     }
+    good = good ? succeed(session) : fail(session, &error);
     mongo_wipe(&reply);
     mongoc_find_and_modify_opts_destroy(opts);
     mongoc_collection_destroy(collection);
@@ -181,8 +217,9 @@ bool mongo_make_index(struct mongo_session *session, const char *name, const cha
     bson_concat(&index, index_opts);
     bson_append_document_end(&indexes, &index);
     bson_append_array_end(&command, &indexes);
-    bool good = mongoc_database_write_command_with_opts(database, &command, NULL, NULL, &error) ||
-                fail(session, &error);
+    bool good = mongoc_database_write_command_with_opts(database, &command, NULL, NULL, &error)
+                    ? succeed(session)
+                    : fail(session, &error);
     bson_destroy(&command);
     mongoc_database_destroy(database);
     return good;
@@ -212,7 +249,8 @@ bool mongo_is_unique(struct mongo_session *session, const char *name, const char
     while (!*out && mongoc_cursor_next(cursor, &index)) {
         *out = makes_unique(index, field);
     }
-    bool good = *out || !mongoc_cursor_error(cursor, &error) || fail(session, &error);
+    bool good =
+        !*out && mongoc_cursor_error(cursor, &error) ? fail(session, &error) : succeed(session);
     mongoc_cursor_destroy(cursor);
     mongoc_collection_destroy(collection);
     return good;
@@ -239,7 +277,7 @@ bool mongo_compares_bytes(struct mongo_session *session, const char *name, bool 
     const bson_t *collection;
     bson_error_t error = {0};
     *out = !mongoc_cursor_next(cursor, &collection) || is_simple(collection);
-    bool good = !mongoc_cursor_error(cursor, &error) || fail(session, &error);
+    bool good = mongoc_cursor_error(cursor, &error) ? fail(session, &error) : succeed(session);
     mongoc_cursor_destroy(cursor);
     bson_destroy(&opts);
     mongoc_database_destroy(database);
