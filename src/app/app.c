@@ -160,7 +160,7 @@ static void on_wake(uv_async_t *wake) {
  * systemd, sends them to each process. */
 static void on_signal(uv_signal_t *handle, int number) {
     struct app *app = handle->data;
-    if (app->hooks.worker != NULL && !app->link.is_orphan) {
+    if (app->hooks.worker != NULL) {
         return;
     }
     if (number == SIGHUP) {

@@ -184,6 +184,12 @@ static void log_ended(const struct seat *seat, int code, int signal, int64_t pau
         log_int("restart_in_ms", pause_ms));
 }
 
+/* A terminal sends the same signals to a worker that isn't ready to leave them to its parent. */
+static bool ended_well(const struct seat *seat, int code, int signal) {
+    bool is_asked = signal == SIGTERM || signal == SIGINT;
+    return code == 0 && (signal == 0 || (is_asked && !worker_child_is_ready(seat->child)));
+}
+
 static void on_ended(void *owner, int code, int signal) {
     struct seat *seat = owner;
     struct supervisor *s = seat->supervisor;
@@ -196,7 +202,7 @@ static void on_ended(void *owner, int code, int signal) {
         seat->child = NULL;
         return;
     }
-    if (is_first || code != 0 || signal != 0) {
+    if (is_first || !ended_well(seat, code, signal)) {
         log_ended(seat, code, signal, -1);
         s->code = is_first && code == EXIT_USAGE ? EXIT_USAGE : EXIT_FAILED;
     }

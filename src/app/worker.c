@@ -75,8 +75,7 @@ static void on_orders(uv_poll_t *poll, int status, int events) {
         link->told(link->owner, (enum worker_order)orders[i]);
     }
     if (n <= 0) {
-        uv_poll_stop(poll);
-        link->is_orphan = true;
+        uv_poll_stop(poll); /* the parent is gone */
         link->told(link->owner, WORKER_DRAIN);
     }
 }

@@ -44,7 +44,6 @@ struct worker_link {
     uv_poll_t poll;
     struct loop_timer timer;
     struct metrics *metrics;
-    bool is_orphan; /* the parent is gone */
     void (*told)(void *owner, enum worker_order order);
     void (*closed)(void *owner);
     void *owner;

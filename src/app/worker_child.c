@@ -35,26 +35,30 @@ static void close_all(struct worker_child *child) {
     uv_close((uv_handle_t *)&child->process, on_closed);
 }
 
-static void on_process_ended(uv_process_t *process, int64_t code, int signal) {
-    struct worker_child *child = process->data;
-    close_all(child);
-    child->events->ended(child->owner, (int)code, signal);
-}
-
-static void on_word(uv_poll_t *poll, int status, int events) {
-    struct worker_child *child = poll->data;
+/* True while there may be more. */
+static bool take_words(struct worker_child *child) {
     char words[WORDS_BYTES];
-    (void)events;
-    ssize_t n = status >= 0 ? recv(child->control_fd, words, sizeof words, MSG_DONTWAIT) : 0;
-    if (n < 0 && (errno == EAGAIN || errno == EINTR)) {
-        return;
-    }
-    if (n <= 0) {
-        uv_poll_stop(poll); /* that it has ended is told by the system */
-    } else if (!child->is_ready && memchr(words, WORKER_READY, (size_t)n) != NULL) {
+    ssize_t n = recv(child->control_fd, words, sizeof words, MSG_DONTWAIT);
+    if (n > 0 && !child->is_ready && memchr(words, WORKER_READY, (size_t)n) != NULL) {
         child->is_ready = true;
         child->events->ready(child->owner);
     }
+    return n > 0 || (n < 0 && (errno == EAGAIN || errno == EINTR));
+}
+
+/* That it has ended is told by the system. */
+static void on_word(uv_poll_t *poll, int status, int events) {
+    (void)events;
+    if (status < 0 || !take_words(poll->data)) {
+        uv_poll_stop(poll);
+    }
+}
+
+static void on_process_ended(uv_process_t *process, int64_t code, int signal) {
+    struct worker_child *child = process->data;
+    take_words(child); /* it may have served for a moment */
+    close_all(child);
+    child->events->ended(child->owner, (int)code, signal);
 }
 
 static void inherit(uv_stdio_container_t *container, int fd) {

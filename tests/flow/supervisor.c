@@ -15,7 +15,6 @@
 #include "app/supervisor.h"
 #include "base/clock.h"
 #include "base/limits.h"
-#include "io/bind.h"
 #include "kit/client.h"
 #include "kit/faults.h"
 #include "kit/leaks.h"
@@ -25,6 +24,7 @@
 #define STANDIN TEST_BUILD_DIR "/standin_workers"
 #define READY "\"event\":\"worker_ready\""
 #define ENDED "\"event\":\"worker_ended\""
+#define LISTENING "\"event\":\"listening\""
 
 enum { ASKS = 40, ADDRESS_BYTES = 160, WORKERS_MAX = 4 };
 
@@ -32,38 +32,59 @@ struct family {
     struct scratch folder;
     struct program *program;
     int port;
-    char address[ADDRESS_BYTES];
 };
 
-static int free_port(void) {
-    char problem[BIND_PROBLEM_BYTES];
-    int fd;
-    cr_assert_eq(bind_socket(SLICE("127.0.0.1:0"), BIND_ALONE, &fd, problem), RC_OK);
-    int port = bind_port(fd);
-    close(fd);
-    return port;
+/* The value of the n-th line with this event. */
+static long field_of(const struct program *program, const char *event, size_t n,
+                     const char *field) {
+    const char *at = program->out.text;
+    for (size_t i = 0; i <= n; i++) {
+        at = strstr(i == 0 ? at : at + 1, event);
+        cr_assert_not_null(at, "no %s %zu: %s", event, n, program->out.text);
+    }
+    const char *end = strchr(at, '\n');
+    const char *found = strstr(at, field);
+    cr_assert(found != NULL && (end == NULL || found < end), "%s in: %.200s", field, at);
+    return strtol(found + strlen(field), NULL, 10);
 }
 
-/* Workers, drain_ms; NULL address: a port of loopback. */
-static void family_init(struct family *family, const char *workers, const char *drain_ms,
-                        const char *address) {
+static struct scratch behave(const struct family *family, const char *name) {
+    struct scratch path = scratch_file(&family->folder, name);
+    int fd = open(path.path, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
+    cr_assert_geq(fd, 0);
+    close(fd);
+    return path;
+}
+
+static void family_run(struct family *family, const char *workers, const char *drain_ms,
+                       const char *address) {
     const char *const env[] = {NULL};
-    *family = (struct family){.folder = scratch_new(), .port = free_port()};
-    snprintf(family->address, sizeof family->address, "127.0.0.1:%d", family->port);
     const char *const argv[] = {STANDIN,
                                 "supervise",
                                 workers,
                                 drain_ms,
                                 "/proc/self/exe",
                                 family->folder.path,
-                                address != NULL ? address : family->address,
+                                address != NULL ? address : "127.0.0.1:0",
                                 NULL};
     family->program = program_start(argv, env);
 }
 
+/* Workers, drain_ms; NULL address: a port of loopback. */
+static void family_init(struct family *family, const char *workers, const char *drain_ms,
+                        const char *address) {
+    *family = (struct family){.folder = scratch_new()};
+    family_run(family, workers, drain_ms, address);
+}
+
+static void wait_ready(struct family *family, size_t times) {
+    program_wait_for_times(family->program, READY, times);
+    family->port = (int)field_of(family->program, LISTENING, 0, "\"number\":");
+}
+
 static void family_start(struct family *family, const char *workers) {
     family_init(family, workers, "5000", NULL);
-    program_wait_for_times(family->program, READY, strtoul(workers, NULL, 10));
+    wait_ready(family, strtoul(workers, NULL, 10));
 }
 
 static void family_fini(struct family *family) {
@@ -77,14 +98,6 @@ static void family_stop(struct family *family) {
     int code = program_wait(family->program);
     cr_assert_eq(code, 0, "%d: %s%s", code, family->program->out.text, family->program->err.text);
     family_fini(family);
-}
-
-static struct scratch behave(const struct family *family, const char *name) {
-    struct scratch path = scratch_file(&family->folder, name);
-    int fd = open(path.path, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
-    cr_assert_geq(fd, 0);
-    close(fd);
-    return path;
 }
 
 /* Asks on a connection of its own, and doesn't wait. */
@@ -130,20 +143,6 @@ static int pid_of(const struct family *family, int number) {
     }
     cr_assert_fail("worker %d answers nothing", number);
     return 0;
-}
-
-/* The value of the n-th line with this event. */
-static long field_of(const struct program *program, const char *event, size_t n,
-                     const char *field) {
-    const char *at = program->out.text;
-    for (size_t i = 0; i <= n; i++) {
-        at = strstr(i == 0 ? at : at + 1, event);
-        cr_assert_not_null(at, "no %s %zu: %s", event, n, program->out.text);
-    }
-    const char *end = strchr(at, '\n');
-    const char *found = strstr(at, field);
-    cr_assert(found != NULL && (end == NULL || found < end), "%s in: %.200s", field, at);
-    return strtol(found + strlen(field), NULL, 10);
 }
 
 Test(supervisor, the_first_worker_starts_alone_and_then_all) {
@@ -217,6 +216,21 @@ Test(supervisor, a_worker_that_fails_is_left_alone_for_longer_and_longer) {
     family_stop(&family);
 }
 
+/* It has served, however briefly: whoever starts it once more has reason to hope. */
+Test(supervisor, a_worker_may_end_as_soon_as_it_serves) {
+    struct family family = {.folder = scratch_new()};
+    struct scratch brief = behave(&family, "brief");
+    family_run(&family, "2", "5000", NULL);
+    program_wait_for_times(family.program, ENDED, 6);
+    cr_assert_eq(program_count(family.program, "\"served\":false"), 0, "%s",
+                 family.program->out.text);
+    cr_assert_eq(unlink(brief.path), 0);
+    wait_ready(&family, program_count(family.program, READY) + 2);
+    pid_of(&family, 1);
+    pid_of(&family, 2);
+    family_stop(&family);
+}
+
 Test(supervisor, pauses_grow_up_to_a_cap_and_are_forgotten) {
     static const int64_t wanted_ms[] = {0, 100, 200, 400, 800, 1600, 3200, 5000, 5000};
     struct backoff backoff = {0};
@@ -232,9 +246,7 @@ Test(supervisor, pauses_grow_up_to_a_cap_and_are_forgotten) {
 
 Test(supervisor, where_the_first_worker_fails_nothing_starts) {
     const char *const env[] = {NULL};
-    struct family family = {.folder = scratch_new(), .port = free_port()};
-    char address[ADDRESS_BYTES];
-    snprintf(address, sizeof address, "127.0.0.1:%d", family.port);
+    struct family family = {.folder = scratch_new()};
     behave(&family, "bad");
     const struct {
         const char *program;
@@ -242,8 +254,8 @@ Test(supervisor, where_the_first_worker_fails_nothing_starts) {
         int code;
         const char *says;
     } cases[] = {
-        {"/proc/self/exe", address, 2, "\"served\":false"},
-        {"/nowhere", address, 1, "\"event\":\"worker_not_started\""},
+        {"/proc/self/exe", "127.0.0.1:0", 2, "\"served\":false"},
+        {"/nowhere", "127.0.0.1:0", 1, "\"event\":\"worker_not_started\""},
         {"/proc/self/exe", "192.0.2.1:1", 1, "\"event\":\"start_failed\""},
         {"/proc/self/exe", "here", 2, "is no address"},
         {"/proc/self/exe", "unix:/nowhere/socket", 1, "\"event\":\"start_failed\""},
@@ -326,12 +338,13 @@ Test(supervisor, leaves_nothing_where_a_call_to_libuv_fails) {
 }
 
 Test(supervisor, nobody_joins_in_by_accident) {
+    char address[ADDRESS_BYTES];
     struct family family;
     const char *const env[] = {NULL};
     family_start(&family, "2");
-    const char *const argv[] = {
-        STANDIN,        "supervise", "2", "100", "/proc/self/exe", family.folder.path,
-        family.address, NULL};
+    snprintf(address, sizeof address, "127.0.0.1:%d", family.port);
+    const char *const argv[] = {STANDIN,          "supervise",        "2",     "100",
+                                "/proc/self/exe", family.folder.path, address, NULL};
     struct program *second = program_run(argv, env);
     cr_assert_eq(second->code, 1);
     cr_assert_not_null(strstr(second->out.text, "Address already in use"), "%s", second->out.text);

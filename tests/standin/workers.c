@@ -4,10 +4,11 @@
  *   standin_workers supervise WORKERS DRAIN_MS PROGRAM FOLDER ADDRESS...
  *
  * serves ADDRESS... with WORKERS processes of "PROGRAM work FOLDER n/N SOCKETS". Files in FOLDER
- * say how those behave: `bad` they exit with 2 before they serve, `deaf` they take no order. Each
- * answers requests one after the other: /who with its number and pid, /die with its own SIGKILL,
- * /late when it is told to drain, /count counts a link and answers with the number of all, /open
- * with how many connections /late holds in all workers. */
+ * say how those behave: `bad` they exit with 2 before they serve, `brief` right after that, `deaf`
+ * they take no order, `dawdling` they don't end when they drain. Each answers requests one after
+ * the other: /who with its number and pid, /die with its own SIGKILL, /late when it is told to
+ * drain, /count counts a link and answers with the number of all, /open with how many connections
+ * /late holds in all workers. */
 #include <dirent.h>
 #include <poll.h>
 #include <signal.h>
@@ -19,6 +20,7 @@
 
 #include "app/supervisor.h"
 #include "app/worker.h"
+#include "io/bind.h"
 
 enum { LATE_MAX = 64, REQUEST_BYTES = 512, ADDRESSES_MAX = 8 };
 
@@ -120,8 +122,8 @@ static bool obey(struct standin *standin, struct pollfd *polls) {
     }
 }
 
-static size_t count_files(void) {
-    size_t count = 0;
+static int count_files(void) {
+    int count = 0;
     DIR *folder = opendir("/proc/self/fd");
     for (struct dirent *entry; (entry = readdir(folder)) != NULL;) {
         count += entry->d_name[0] != '.' ? 1 : 0;
@@ -130,27 +132,31 @@ static size_t count_files(void) {
     return count - 1;
 }
 
-static void say_files(const char *event, size_t number) {
-    printf("{\"event\":\"%s\",\"number\":%zu}\n", event, number);
+static void say_number(const char *event, int number) {
+    printf("{\"event\":\"%s\",\"number\":%d}\n", event, number);
     fflush(stdout);
 }
 
 static int work(char **argv) {
     struct standin standin = {.folder = argv[0]};
     struct pollfd polls[1 + WORKER_SOCKETS_MAX] = {{.fd = WORKER_CONTROL_FD, .events = POLLIN}};
-    size_t files = count_files();
+    int files = count_files();
     if (worker_init(&standin.worker, argv[1], argv[2]) != RC_OK) {
         return 3;
     }
-    say_files("files", files - standin.worker.sockets);
+    say_number("files", files - (int)standin.worker.sockets);
     if (has_file(&standin, "bad")) {
         return 2;
     }
     for (size_t i = 0; i < standin.worker.sockets; i++) {
         polls[1 + i] = (struct pollfd){.fd = WORKER_SOCKETS_FD + (int)i, .events = POLLIN};
         listen(polls[1 + i].fd, 128);
+        say_number("listening", bind_port(polls[1 + i].fd));
     }
     worker_say_ready(&standin.worker);
+    if (has_file(&standin, "brief")) {
+        return 0;
+    }
     for (;;) {
         poll(polls, 1 + standin.worker.sockets, -1);
         if (polls[0].revents != 0 && !obey(&standin, polls)) {
@@ -170,7 +176,7 @@ static int supervise(char **argv, int argc, char **env) {
     struct clock clock = {0};
     struct supervisor *supervisor;
     size_t count = 0;
-    say_files("given", count_files());
+    say_number("given", count_files());
     for (int i = 4; i < argc && count < ADDRESSES_MAX; i++) {
         addresses[count++] = slice_str(argv[i]);
     }
