@@ -43,8 +43,7 @@ struct accounts_redis_settings {
     struct redis *redis;
     struct log *log;
     struct question questions[SETTING_COUNT];
-    size_t open;   /* questions without an answer */
-    bool is_again; /* connected anew meanwhile */
+    size_t open; /* questions without an answer */
     struct finding said;
     struct loop_task task;
     void (*closed)(void *owner); /* NULL: not asked to close */
@@ -128,8 +127,6 @@ static bool is_same(const struct finding *a, const struct finding *b) {
 
 /* -- asking -- */
 
-static void ask(struct accounts_redis_settings *settings);
-
 static void on_close(struct loop_task *task) {
     struct accounts_redis_settings *settings =
         LIST_ENTRY(task, struct accounts_redis_settings, task);
@@ -139,13 +136,10 @@ static void on_close(struct loop_task *task) {
     closed(owner);
 }
 
-/* Where the connection broke before all was told, the next one is asked. */
+/* Where the connection broke before all was told, the next one will be asked. */
 static void end_round(struct accounts_redis_settings *settings, bool is_complete) {
     if (settings->closed != NULL) {
         loop_later(settings->loop, &settings->task, on_close);
-    } else if (settings->is_again) {
-        settings->is_again = false;
-        ask(settings);
     } else if (is_complete) {
         struct finding finding = judge(settings);
         if (!is_same(&finding, &settings->said)) {
@@ -193,9 +187,7 @@ static void ask(struct accounts_redis_settings *settings) {
 
 static void on_ready(void *owner) {
     struct accounts_redis_settings *settings = owner;
-    if (settings->open > 0) {
-        settings->is_again = true;
-    } else {
+    if (settings->open == 0) { /* else the last connection's are still to be told */
         ask(settings);
     }
 }

@@ -325,6 +325,25 @@ Test(accounts_migrate, an_empty_source_prunes_nothing) {
     finish(&migration);
 }
 
+/* No answer is not "no such account". */
+Test(accounts_migrate, a_source_that_does_not_answer_prunes_nothing) {
+    struct migration migration;
+    start(&migration);
+    struct accounts_row other = make_row("an-other");
+    fill(&migration, FROM, 3);
+    put(&migration, TO, &other);
+    struct accounts_migrate_opts opts = opts_of(&migration, true);
+    migration.meddler.real = opts.from;
+    migration.meddler.fails_get = true;
+    opts.from = &migration.meddler.backend;
+    opts.to = migration.rig.backends[TO];
+    cr_assert_eq(run_opts(&migration, &opts), RC_STORAGE_UNAVAILABLE);
+    EXPECT_COUNTS(.accounts = 3, .copied = 3, .failed = 4);
+    cr_assert_not(migration.end.is_target);
+    backend_rig_expect(&migration.rig, TO, other.user_id, &other);
+    finish(&migration);
+}
+
 /* -- stores that fail -- */
 
 static void on_progress(void *owner, const struct accounts_migrate_counts *counts) {
