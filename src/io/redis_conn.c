@@ -149,8 +149,6 @@ static void greet(struct redis_conn *conn, enum redis_greeting kind, const struc
     buf_init(&command, GREETING_BYTES);
     redis_wire_command(&command, args, arg_count);
     buf_append_char(&command, '\0');
-    conn->greetings[kind].conn = conn;
-    conn->greetings[kind].kind = kind;
     if (!buf_ok(&command) ||
         !redis_conn_send(conn, slice_head(buf_slice(&command), command.len - 1),
                          &conn->greetings[kind])) {
@@ -252,9 +250,9 @@ static void on_lost(void *owner, enum rc rc, const char *cause) {
 
 static void on_answered(void *owner, void *about, enum rc rc, const struct redis_value *value) {
     struct redis_conn *conn = owner;
-    for (size_t i = 0; i < REDIS_CONN_GREETINGS; i++) {
+    for (size_t i = 0; i < REDIS_GREETINGS; i++) {
         if (about == &conn->greetings[i]) {
-            on_greeted(conn, conn->greetings[i].kind, value);
+            on_greeted(conn, (enum redis_greeting)i, value);
             return;
         }
     }

@@ -33,13 +33,9 @@ enum redis_greeting {
     REDIS_GREETING_AUTH,
     REDIS_GREETING_SELECT,
     REDIS_GREETING_NAME,
-    REDIS_GREETING_PING
+    REDIS_GREETING_PING,
+    REDIS_GREETINGS
 };
-struct redis_conn_greeting {
-    struct redis_conn *conn;
-    enum redis_greeting kind;
-};
-enum { REDIS_CONN_GREETINGS = 4 };
 
 struct redis_conn {
     const struct redis_opts *opts; /* the owner's copy */
@@ -59,7 +55,7 @@ struct redis_conn {
     bool is_hopeful;
     enum rc rc; /* why it broke */
     const char *cause;
-    struct redis_conn_greeting greetings[REDIS_CONN_GREETINGS];
+    char greetings[REDIS_GREETINGS]; /* whose addresses stand for them */
 
     /* The owner's. `ready` and `down` with hiredis off the stack; after `down` either it is made
        again (redis_conn_may_wait) or it rests. `closed` is the last. */

@@ -10,7 +10,12 @@
 #include "base/limits.h"
 #include "base/mem.h"
 
-enum { READS_OF_A_BROKEN_SOCKET = 64, LINE_BYTES_MAX = 64 * 1024, LENGTH_LINE_BYTES = 32 };
+enum {
+    READS_OF_A_BROKEN_SOCKET = 64,
+    LINE_BYTES_MAX = 64 * 1024,
+    LENGTH_LINE_BYTES = 32,
+    LISTS_DEEP_MAX = 7
+};
 
 struct redis_link {
     struct redis_link_opts opts;
@@ -89,9 +94,11 @@ static void on_poll_closed(uv_handle_t *handle) {
     mem_free(handle->data);
 }
 
+static const char certificate_refused[] = "the server's certificate does not verify";
+
 static const char *cause_of(const struct redis_link *link) {
     if (link->opts.tls != NULL && redis_tls_is_refused(link->opts.tls)) {
-        return "the server's certificate does not verify";
+        return certificate_refused;
     }
     switch (link->context->c.err) {
     case REDIS_ERR_EOF:
@@ -148,17 +155,33 @@ static void *make_string(const redisReadTask *task, char *at, size_t len) {
                                                     : NULL;
 }
 
+/* hiredis 1 sets no bound to lists in lists, which it frees by recursion. */
+static bool may_make_list(const redisReadTask *task, size_t count) {
+    size_t depth = 1;
+    for (const redisReadTask *outer = task->parent; outer != NULL && depth <= LISTS_DEEP_MAX;
+         outer = outer->parent) {
+        depth++;
+    }
+    if (depth > LISTS_DEEP_MAX || count > LIMIT_REDIS_ANSWER_BYTES) {
+        doom(task->privdata, RC_TOO_LARGE, "an answer above its cap");
+        return false;
+    }
+    return may_make(task, sizeof(redisReply) + count * sizeof(redisReply *));
+}
+
 #if HIREDIS_MAJOR >= 1
 static void *make_array(const redisReadTask *task, size_t count) {
-    if (count > LIMIT_REDIS_ANSWER_BYTES || task->type == REDIS_REPLY_PUSH) {
-        count = LIMIT_REDIS_ANSWER_BYTES;
+    if (task->type == REDIS_REPLY_PUSH) {
+        doom(task->privdata, RC_UNREACHABLE, "an answer to no command");
+        return NULL;
     }
+    return may_make_list(task, count) ? theirs(task)->createArray(task, count) : NULL;
+}
 #else
 static void *make_array(const redisReadTask *task, int count) {
-#endif
-    size_t bytes = sizeof(redisReply) + (size_t)count * sizeof(redisReply *);
-    return may_make(task, bytes) ? theirs(task)->createArray(task, count) : NULL;
+    return may_make_list(task, (size_t)count) ? theirs(task)->createArray(task, count) : NULL;
 }
+#endif
 
 static void *make_integer(const redisReadTask *task, long long value) {
     return may_make(task, sizeof(redisReply)) ? theirs(task)->createInteger(task, value) : NULL;
@@ -254,7 +277,8 @@ static void check(struct redis_link *link) {
     /* Not in on_connect, where hiredis would go on with a connection that can't. */
     if (link->is_connected_untold && link->opts.tls != NULL &&
         !redis_tls_start(link->opts.tls, &link->context->c)) {
-        doom(link, RC_UNREACHABLE, "no TLS with the server");
+        doom(link, RC_UNREACHABLE,
+             redis_tls_is_refused(link->opts.tls) ? certificate_refused : "no TLS with the server");
     }
     if (link->cause != NULL) {
         free_context(link);
@@ -275,7 +299,19 @@ static void settle(struct redis_link *link) {
     }
 }
 
+static void enter(const struct redis_link *link) {
+    if (link->opts.tls != NULL) {
+        redis_tls_enter();
+    }
+}
+
+static void read_in(struct redis_link *link) {
+    enter(link);
+    redisAsyncHandleRead(link->context);
+}
+
 static void write_out(struct redis_link *link) {
+    enter(link);
     link->is_writing = true;
     redisAsyncHandleWrite(link->context);
     link->is_writing = false;
@@ -289,12 +325,12 @@ static void on_poll(uv_poll_t *poll, int status, int events) {
            reading tells hiredis. */
         link->wanted = 0;
         for (int i = 0; link->context != NULL && i < READS_OF_A_BROKEN_SOCKET; i++) {
-            redisAsyncHandleRead(link->context);
+            read_in(link);
         }
         doom(link, RC_UNREACHABLE, "the connection broke");
     }
     if (link->context != NULL && (events & UV_READABLE) != 0) {
-        redisAsyncHandleRead(link->context);
+        read_in(link);
     }
     if (link->context != NULL && (events & UV_WRITABLE) != 0) {
         write_out(link);

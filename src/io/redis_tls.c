@@ -7,6 +7,7 @@
 
 #include <hiredis/hiredis.h>
 #include <hiredis/hiredis_ssl.h>
+#include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
 
@@ -16,7 +17,8 @@
 struct redis_tls {
     SSL_CTX *shared; /* by all connections, one after the other: the certificates are read once */
     char *host;
-    SSL *ssl; /* hiredis's, of the connection that there is */
+    SSL *ssl;        /* hiredis's, of the connection that there is */
+    bool is_refused; /* known where it failed at once, and there is none */
 };
 
 bool redis_has_tls(void) {
@@ -61,21 +63,31 @@ static bool expect_host(SSL *ssl, const char *host) {
            SSL_set_tlsext_host_name(ssl, host) == 1;
 }
 
+static bool is_refused(const SSL *ssl) {
+    return SSL_get_verify_result(ssl) != X509_V_OK;
+}
+
 bool redis_tls_start(struct redis_tls *tls, struct redisContext *context) {
     SSL *ssl = SSL_new(tls->shared);
     if (ssl == NULL) {
         return false;
     }
     if (!expect_host(ssl, tls->host) || redisInitiateSSL(context, ssl) != REDIS_OK) {
+        tls->is_refused = is_refused(ssl);
         SSL_free(ssl);
         return false;
     }
+    tls->is_refused = false;
     tls->ssl = ssl;
     return true;
 }
 
+void redis_tls_enter(void) {
+    ERR_clear_error();
+}
+
 bool redis_tls_is_refused(const struct redis_tls *tls) {
-    return tls->ssl != NULL && SSL_get_verify_result(tls->ssl) != X509_V_OK;
+    return tls->ssl != NULL ? is_refused(tls->ssl) : tls->is_refused;
 }
 
 void redis_tls_end(struct redis_tls *tls) {
@@ -105,6 +117,9 @@ bool redis_tls_start(struct redis_tls *tls, struct redisContext *context) {
     (void)tls;
     (void)context;
     return false;
+}
+
+void redis_tls_enter(void) {
 }
 
 bool redis_tls_is_refused(const struct redis_tls *tls) {

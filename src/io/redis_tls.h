@@ -15,8 +15,11 @@ void redis_tls_free(struct redis_tls *tls);
 
 /* Over a connection that stands, one at a time. False: it is of no use. */
 bool redis_tls_start(struct redis_tls *tls, struct redisContext *context);
-/* While the connection that was started last is still there: its server's certificate was refused.
- */
+/* Before hiredis is called: it takes what any other use of OpenSSL left in this thread's queue of
+ * errors for its own. */
+void redis_tls_enter(void);
+
+/* Of the connection that was started last: its server's certificate was refused. Before its end. */
 bool redis_tls_is_refused(const struct redis_tls *tls);
 /* The connection is gone. */
 void redis_tls_end(struct redis_tls *tls);

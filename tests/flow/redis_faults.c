@@ -77,7 +77,10 @@ static const struct fault {
     {"a list without end",
      {"GET", "*1000000\r\n", "$65536\r\n" K64K "\r\n", FAKE_REDIS_CLOSE, 0},
      RC_TOO_LARGE},
-    {"a list of lists of lists", {"GET", NULL, "*1\r\n", FAKE_REDIS_CLOSE, 0}, RC_UNREACHABLE},
+    {"a list of lists of lists", {"GET", NULL, "*1\r\n", FAKE_REDIS_CLOSE, 0}, RC_TOO_LARGE},
+    {"eight lists in each other",
+     {"GET", "*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n:1\r\n", NULL, FAKE_REDIS_STAY, 0},
+     RC_TOO_LARGE},
 };
 
 static void try_fault(struct fake_redis *fake, const struct fault *fault) {
@@ -107,6 +110,18 @@ Test(redis_faults, answers) {
     for (size_t i = 0; i < sizeof faults / sizeof faults[0]; i++) {
         try_fault(fake, &faults[i]);
     }
+    fake_redis_free(fake);
+}
+
+Test(redis_faults, seven_lists_in_each_other) {
+    struct fake_redis *fake = fake_new();
+    struct redis_rig *rig = rig_new(fake);
+    fake_redis_set(
+        fake, (struct fake_redis_rule){
+                  .command = "GET", .bytes = "*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n:1\r\n"});
+    cr_assert_eq(redis_rig_ask(rig, "GET a")->rc, RC_OK);
+    cr_assert_str_eq(rig->calls[0].text, "[[[[[[[1]]]]]]]");
+    redis_rig_end(rig);
     fake_redis_free(fake);
 }
 

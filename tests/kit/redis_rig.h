@@ -44,8 +44,8 @@ struct redis_rig {
     char log_text[64 * 1024];
 };
 
-/* `opts` without loop, log, metrics and url; NULL: the defaults. Doesn't wait. */
-struct redis_rig *redis_rig_new(const char *url, const struct redis_opts *opts);
+/* `given` without loop, log, metrics and url; NULL: the defaults. Doesn't wait. */
+struct redis_rig *redis_rig_new(const char *url, const struct redis_opts *given);
 /* Closes and frees all of it, asserting that nothing stays, and that each call was done once. */
 void redis_rig_end(struct redis_rig *rig);
 
