@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -57,7 +58,8 @@ struct program *program_start(const char *const *argv, const char *const *env) {
     program->pid = fork();
     cr_assert_geq(program->pid, 0);
     if (program->pid == 0) {
-        signal(SIGXFSZ, SIG_DFL); /* whatever runs the tests may ignore it */
+        prctl(PR_SET_PDEATHSIG, SIGKILL); /* a test that fails leaves nothing behind */
+        signal(SIGXFSZ, SIG_DFL);         /* whatever runs the tests may ignore it */
         dup2(out[1], STDOUT_FILENO);
         dup2(err[1], STDERR_FILENO);
         execve(argv[0], (char *const *)(uintptr_t)argv, child_env);

@@ -7,7 +7,7 @@
 
 /* A program as a child process, with nothing in its environment but what is given (and the
  * sanitizers' options); its output is gathered. A failed expectation fails the test; so does a
- * wait of more than PROGRAM_TIMEOUT_MS. */
+ * wait of more than PROGRAM_TIMEOUT_MS. It ends with the thread that started it, at the latest. */
 enum { PROGRAM_TIMEOUT_MS = 20 * 1000, PROGRAM_TEXT_BYTES = 4 * 1024 * 1024 };
 
 struct program_output {
