@@ -223,6 +223,35 @@ Test(redis_faults, greetings) {
     }
 }
 
+/* As servers of the versions 5 to 8 say it. The password is in no line. */
+Test(redis_faults, password_refused) {
+    static const struct fake_redis_rule rules[] = {
+        {"AUTH", "-ERR invalid password\r\n", NULL, FAKE_REDIS_STAY, 0},
+        {"AUTH", "-ERR Client sent AUTH, but no password is set\r\n", NULL, FAKE_REDIS_STAY, 0},
+        {"AUTH", "-ERR wrong number of arguments for 'auth' command\r\n", NULL, FAKE_REDIS_STAY, 0},
+        {"AUTH", "-WRONGPASS invalid username-password pair hunter2\r\n", NULL, FAKE_REDIS_STAY, 0},
+        {"SELECT", "-ERR DB index is out of range\r\n", NULL, FAKE_REDIS_STAY, 0},
+    };
+    struct fake_redis *fake = fake_new();
+    char url[128];
+    snprintf(url, sizeof url, "redis://user:hunter2@127.0.0.1:%d/2", fake_redis_port(fake));
+    for (size_t i = 0; i < sizeof rules / sizeof rules[0]; i++) {
+        fake_redis_set(fake, rules[i]);
+        struct redis_rig *rig = redis_rig_new(url, &hasty);
+        expect_rc(rig, "GET a", RC_UNREACHABLE, rules[i].bytes);
+        const char *log = redis_rig_log(rig);
+        cr_assert_not_null(strstr(log, "\"error\""), "%s", log);
+        cr_assert_not_null(strstr(log, i < 4 ? "AUTH: the user" : "SELECT: the database"), "%s",
+                           log);
+        cr_assert_null(strstr(log, "hunter2"), "%s", log);
+        fake_redis_unset(fake);
+        redis_rig_wait_ready(rig); /* somebody put it right */
+        expect_rc(rig, "GET a", RC_OK, rules[i].bytes);
+        redis_rig_end(rig);
+    }
+    fake_redis_free(fake);
+}
+
 /* A proxy without CLIENT, a user without PING, a disk that is full: it can serve. */
 Test(redis_faults, greetings_that_may_fail) {
     static const struct fake_redis_rule rules[] = {

@@ -5,12 +5,14 @@
  *   c<name>\n<header>  a cookie's value lies in the header and is one value
  *   r<method><path>    a route fits or doesn't; its segment is one
  *   a<text>            addresses and blocks: written, they are read as the same
- *   u<text>            URLs, as libcurl reads them */
+ *   u<text>            URLs, as libcurl reads them
+ *   d<text>            URLs of a Redis: written, they are read as the same */
 #include "api/routes.h"
 #include "base/address.h"
 #include "base/limits.h"
 #include "fuzz/fuzz.h"
 #include "http/msg.h"
+#include "io/redis_url.h"
 #include "io/upstream_url.h"
 
 enum { NAME_MAX_BYTES = 60, FORM_MAX = 1 << 20 };
@@ -193,6 +195,61 @@ static void check_url(struct slice text) {
     free(at);
 }
 
+static void write_escaped(struct buf *out, struct slice text) {
+    static const char digits[] = "0123456789aBcDeF";
+    for (size_t i = 0; i < text.len; i++) {
+        unsigned char c = (unsigned char)text.at[i];
+        buf_append_char(out, '%');
+        buf_append_char(out, digits[c >> 4]);
+        buf_append_char(out, digits[c & 15]);
+    }
+}
+
+static void write_redis_url(const struct redis_url *url, struct buf *out) {
+    bool is_v6 = strchr(url->host, ':') != NULL;
+    buf_append(out, slice_str(url->is_tls ? "rediss://" : "redis://"));
+    if (url->password.len > 0) {
+        write_escaped(out, slice_str(url->user));
+        buf_append_char(out, ':');
+        write_escaped(out, secret_slice(&url->password));
+        buf_append_char(out, '@');
+    }
+    buf_append(out, slice_str(is_v6 ? "[" : ""));
+    buf_append(out, slice_str(url->host));
+    buf_append(out, slice_str(is_v6 ? "]:" : ":"));
+    buf_append_i64(out, url->port);
+    buf_append_char(out, '/');
+    buf_append_i64(out, url->db);
+}
+
+static void check_redis_url(struct slice text) {
+    struct redis_url url;
+    struct redis_url again;
+    struct buf written;
+    char problem[REDIS_URL_PROBLEM_BYTES];
+    memset(problem, 'x', sizeof problem);
+    if (redis_url_parse(text, &url, problem) != RC_OK) {
+        FUZZ_CHECK(memchr(problem, '\0', sizeof problem) != NULL && problem[0] != '\0');
+        FUZZ_CHECK(url.host == NULL && url.user == NULL && url.password.at == NULL);
+        return;
+    }
+    FUZZ_CHECK(url.host[0] != '\0' && url.port > 0 && url.port <= 65535 && url.db >= 0);
+    FUZZ_CHECK(url.user == NULL || (url.user[0] != '\0' && url.password.len > 0));
+    FUZZ_CHECK(strpbrk(url.host, "/@[]%?# \r\n") == NULL);
+    buf_init(&written, 3 * text.len + 64);
+    write_redis_url(&url, &written);
+    /* A part that was as long as it may be is longer now. */
+    if (redis_url_parse(buf_slice(&written), &again, problem) == RC_OK) {
+        FUZZ_CHECK(redis_url_eq(&url, &again));
+        FUZZ_CHECK(slice_eq(secret_slice(&url.password), secret_slice(&again.password)));
+        redis_url_fini(&again);
+    } else {
+        FUZZ_CHECK(url.password.len > 300 || (url.user != NULL && strlen(url.user) > 300));
+    }
+    buf_fini(&written);
+    redis_url_fini(&url);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n) {
     if (n == 0) {
         return 0;
@@ -216,6 +273,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n) {
         break;
     case 'u':
         check_url(rest);
+        break;
+    case 'd':
+        check_redis_url(rest);
         break;
     default:
         break;
