@@ -115,9 +115,9 @@ static bool is_due(const struct limiter_redis *limiter) {
 
 static void end_due(struct limiter_redis *limiter) {
     while (is_due(limiter)) {
-        struct flight *flight = LIST_ENTRY(limiter->waiting.next, struct flight, node);
+        struct list *first = list_take_first(&limiter->waiting);
+        struct flight *flight = LIST_ENTRY(first, struct flight, node);
         struct limiter_redis_op *op = flight->op;
-        list_remove(&flight->node);
         flight->op = NULL;
         limiter->is_silent = true;
         end_local(limiter, op, "slow");
