@@ -42,13 +42,12 @@ static void add(struct limits *limits, unsigned bucket, struct slice key, int64_
     }
 }
 
-static struct limits limits_of(const struct call *call) {
-    struct limits limits = {.count = 0};
+static void limits_of(const struct call *call, struct limits *limits) {
+    limits->count = 0;
     if (call->route->bucket == ROUTE_CALLBACK) {
-        add(&limits, BY_ADDRESS, call->client, call->api->opts.rates.address_per_minute);
+        add(limits, BY_ADDRESS, call->client, call->api->opts.rates.address_per_minute);
     }
-    add(&limits, (unsigned)call->route->bucket, call->caller.sub, per_minute(call));
-    return limits;
+    add(limits, (unsigned)call->route->bucket, call->caller.sub, per_minute(call));
 }
 
 static enum rc judge(struct call *call, const struct limits *limits, size_t refused) {
@@ -61,8 +60,9 @@ static enum rc judge(struct call *call, const struct limits *limits, size_t refu
 
 enum rc limits_check(struct call *call) {
     struct api *api = call->api;
-    const struct limits limits = limits_of(call);
+    struct limits limits;
     size_t refused;
+    limits_of(call, &limits);
     if (limits.count == 0) {
         return RC_OK;
     }
@@ -85,7 +85,8 @@ static void on_counted(struct limiter_redis_op *redis) {
 
 void limits_ask(struct call *call, struct limits_op *op, void (*done)(struct limits_op *op)) {
     struct api *api = call->api;
-    *op = (struct limits_op){.done = done, .call = call, .limits = limits_of(call)};
+    *op = (struct limits_op){.done = done, .call = call};
+    limits_of(call, &op->limits);
     limiter_redis_take(api->limiter_redis, &op->redis, op->limits.at, op->limits.count,
                        loop_wall_ms(api->opts.loop), on_counted);
 }
