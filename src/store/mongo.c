@@ -45,7 +45,7 @@ static void free_mongo(struct mongo *mongo) {
 
 static enum rc start(struct mongo *mongo, const mongoc_uri_t *uri,
                      char problem[MONGO_PROBLEM_BYTES]) {
-    mongoc_init(); /* does nothing where it was called before */
+    mongo_start_driver();
     mongo->pool = mongoc_client_pool_new(uri);
     if (mongo->pool == NULL) {
         snprintf(problem, MONGO_PROBLEM_BYTES, "has options that don't go together");

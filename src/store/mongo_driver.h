@@ -16,6 +16,9 @@
  * NULL with a sentence in `problem`. mongoc_uri_destroy. */
 mongoc_uri_t *mongo_url_parse(struct slice url, char problem[MONGO_PROBLEM_BYTES]);
 
+/* Before any of its other functions but those of URLs. Does nothing where it was called before. */
+void mongo_start_driver(void);
+
 /* Once an operation has found no server in time, those behind it fail at once, all but one at a
  * time that looks again: otherwise each would hold its thread for as long. */
 struct mongo_reach {

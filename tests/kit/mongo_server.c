@@ -11,6 +11,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "store/mongo_driver.h"
+
 #define PROGRAM TEST_SOURCE_DIR "/build/ferretdb/ferretdb"
 
 bool mongo_server_is_there(void) {
@@ -81,7 +83,7 @@ static void run_command(const struct mongo_server *server, const char *format, v
     bson_error_t error;
     bson_t command;
     cr_assert(bson_init_from_json(&command, text, len, &error), "%s: %s", text, error.message);
-    mongoc_init();
+    mongo_start_driver();
     mongoc_client_t *client = mongoc_client_new(server->url);
     cr_assert(mongoc_client_command_simple(client, "latchkey_test", &command, NULL, answer, &error),
               "%s: %s", text, error.message);
