@@ -65,7 +65,7 @@ def ask(url, token=None, body=None, form=None, headers=None):
 
 
 @contextlib.contextmanager
-def program(arguments, settings, port, wait_s=WAIT_S):
+def program(arguments, settings, port, wait_s=WAIT_S, sign=signal.SIGTERM):
     """Runs it until the block ends; it must then end well."""
     with subprocess.Popen(arguments, env=dict(os.environ) | settings, stdout=subprocess.DEVNULL) as child:
         try:
@@ -77,7 +77,7 @@ def program(arguments, settings, port, wait_s=WAIT_S):
                 time.sleep(0.02)
             yield child
         finally:
-            child.send_signal(signal.SIGTERM)
+            child.send_signal(sign)
             status = child.wait(wait_s)
         assert status == 0, f"{arguments} ended with {status}"
 
@@ -148,8 +148,8 @@ class Rig:
         assert (status, json.loads(text)) == (200, {"status": "disconnected"}), text
 
 
-def run_tests(tests, *arguments):
-    """One after another; prints the line that tests/run reads, returns the exit code."""
+def count_tests(tests, *arguments):
+    """One after another; returns how many passed and failed."""
     failed = 0
     for test in tests:
         try:
@@ -158,5 +158,11 @@ def run_tests(tests, *arguments):
         except Exception:  # whatever it is, the others run
             failed += 1
             print(f"FAIL {test.__name__}\n{traceback.format_exc()}", flush=True)
-    print(f"{len(tests) - failed} passed, {failed} failed")
+    return len(tests) - failed, failed
+
+
+def run_tests(tests, *arguments):
+    """Prints the line that tests/run reads as well, returns the exit code."""
+    passed, failed = count_tests(tests, *arguments)
+    print(f"{passed} passed, {failed} failed")
     return 1 if failed else 0
