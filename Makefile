@@ -47,7 +47,7 @@ coverage: ## which lines of src/ the tests pass; fails below 90 %
 	@tests/coverage
 
 test-image: ## builds the container's image and exercises its server (needs root)
-	@third_party/install build image
+	@third_party/install build test image
 	@$(MAKE) build-release TARGETS=simprovider
 	@tests/image/run
 
