@@ -20,7 +20,7 @@ _Static_assert((int)ACCOUNTS_PROBLEM_BYTES == (int)MONGO_PROBLEM_BYTES,
 struct accounts_mongo {
     struct accounts_backend backend;
     struct mongo *mongo;
-    atomic_bool is_set_up; /* the index is there */
+    _Atomic uint64_t set_up_at; /* the index is there: mongo_is_set_up */
     struct loop_task closing;
     void (*closed)(void *owner);
     void *closed_owner;
@@ -60,7 +60,7 @@ static bool set_up(struct accounts_mongo *store, struct mongo_session *session) 
         good = false;
     }
     if (good) {
-        atomic_store(&store->is_set_up, true);
+        mongo_note_set_up(session, &store->set_up_at);
     }
     return good;
 }
@@ -243,7 +243,7 @@ static void run(struct work_op *work) {
     struct mongo_session session;
     bool good = mongo_session_begin(&session, store->mongo, work);
     if (good) {
-        good = (atomic_load(&store->is_set_up) || set_up(store, &session)) &&
+        good = (mongo_is_set_up(&session, &store->set_up_at) || set_up(store, &session)) &&
                runners[op->kind](&session, op);
         mongo_session_end(&session);
     }

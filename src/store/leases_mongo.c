@@ -18,7 +18,7 @@ enum {
 struct leases_mongo {
     struct leases_backend backend;
     struct mongo *mongo;
-    atomic_bool is_swept; /* by the server: what nobody has released, as after a crash */
+    _Atomic uint64_t swept_at; /* by the server, what nobody has released: mongo_is_set_up */
     struct loop_task closing;
     void (*closed)(void *owner);
     void *closed_owner;
@@ -43,7 +43,7 @@ static void see_to_sweeping(struct leases_mongo *leases, struct mongo_session *s
     bson_append_utf8(&index, "name", -1, "ends_at_1", -1);
     bson_append_int32(&index, "expireAfterSeconds", -1, SWEPT_AFTER_S);
     if (mongo_make_index(session, LEASES, "ends_at", &index) || session->code != 0) {
-        atomic_store(&leases->is_swept, true);
+        mongo_note_set_up(session, &leases->swept_at);
     }
     bson_destroy(&index);
 }
@@ -185,7 +185,7 @@ static void run_call(struct work_op *work) {
     struct mongo_session session;
     bool good = mongo_session_begin(&session, call->leases->mongo, work);
     if (good) {
-        if (!atomic_load(&call->leases->is_swept)) {
+        if (!mongo_is_set_up(&session, &call->leases->swept_at)) {
             see_to_sweeping(call->leases, &session);
         }
         good = runners[call->op->kind](&session, call);

@@ -43,6 +43,19 @@ static void free_mongo(struct mongo *mongo) {
     mem_free(mongo);
 }
 
+/* On a thread of libmongoc's: a server that restarts may do so while nobody asks it. */
+static void on_heartbeat_failed(const mongoc_apm_server_heartbeat_failed_t *event) {
+    struct mongo_reach *reach = mongoc_apm_server_heartbeat_failed_get_context(event);
+    atomic_fetch_add(&reach->breaks, 1);
+}
+
+static void watch(struct mongo *mongo) {
+    mongoc_apm_callbacks_t *callbacks = mongoc_apm_callbacks_new();
+    mongoc_apm_set_server_heartbeat_failed_cb(callbacks, on_heartbeat_failed);
+    mongoc_client_pool_set_apm_callbacks(mongo->pool, callbacks, &mongo->reach);
+    mongoc_apm_callbacks_destroy(callbacks);
+}
+
 static enum rc start(struct mongo *mongo, const mongoc_uri_t *uri,
                      char problem[MONGO_PROBLEM_BYTES]) {
     mongo_start_driver();
@@ -52,6 +65,7 @@ static enum rc start(struct mongo *mongo, const mongoc_uri_t *uri,
         return RC_USAGE;
     }
     mongoc_client_pool_set_error_api(mongo->pool, MONGOC_ERROR_API_VERSION_2);
+    watch(mongo);
     mongo->lane =
         work_lane_new(mongo->loop, &(const struct work_lane_opts){.threads = LIMIT_MONGO_THREADS,
                                                                   .queue_max = LIMIT_MONGO_QUEUE,

@@ -22,6 +22,8 @@ void mongo_start_driver(void);
 /* Once an operation has found no server in time, those behind it fail at once, all but one at a
  * time that looks again: otherwise each would hold its thread for as long. */
 struct mongo_reach {
+    _Atomic uint64_t breaks; /* connections that broke, or none was to be had: what is behind the
+                                next may be another server, or an empty one */
     atomic_bool is_lost;
     atomic_bool is_probed; /* by an operation that is under way */
     _Atomic int64_t probe_at_ns;
@@ -58,6 +60,7 @@ struct mongo_session {
     bool has_server;   /* one has answered */
     bool lacks_server; /* none was found in time */
     bool is_probe;
+    uint64_t breaks; /* when it began */
 };
 enum { MONGO_UNAUTHORIZED = 13, MONGO_DUPLICATE_KEY = 11000 };
 
@@ -84,6 +87,10 @@ bool mongo_take(struct mongo_session *session, const char *collection, const bso
 /* An index of one field. */
 bool mongo_make_index(struct mongo_session *session, const char *collection, const char *field,
                       const bson_t *index_opts);
+/* What is set up before a collection is used, again after each break: `*done_at` is the caller's, 0
+ * at first. True: it is set up. */
+bool mongo_is_set_up(const struct mongo_session *session, const _Atomic uint64_t *done_at);
+void mongo_note_set_up(const struct mongo_session *session, _Atomic uint64_t *done_at);
 /* Whether the collection has one that keeps a value of the field to one document. */
 bool mongo_is_unique(struct mongo_session *session, const char *collection, const char *field,
                      bool *out);

@@ -43,6 +43,7 @@ bool mongo_session_begin(struct mongo_session *session, struct mongo *mongo,
         session->cause = "no server was in reach a moment ago";
         return false;
     }
+    session->breaks = atomic_load(&mongo_reach(mongo)->breaks);
     session->client = mongoc_client_pool_pop(mongo_pool(mongo));
     if (session->client == NULL) {
         session->cause = "no client is free";
@@ -85,6 +86,9 @@ static bool fail(struct mongo_session *session, const bson_error_t *error) {
     session->code = error->domain == MONGOC_ERROR_SERVER ? (int)error->code : 0;
     session->lacks_server = error->domain == MONGOC_ERROR_SERVER_SELECTION;
     session->has_server = !session->lacks_server && error->domain != MONGOC_ERROR_STREAM;
+    if (!session->has_server) {
+        atomic_fetch_add(&mongo_reach(session->mongo)->breaks, 1);
+    }
     return false;
 }
 
@@ -223,6 +227,14 @@ bool mongo_make_index(struct mongo_session *session, const char *name, const cha
     bson_destroy(&command);
     mongoc_database_destroy(database);
     return good;
+}
+
+bool mongo_is_set_up(const struct mongo_session *session, const _Atomic uint64_t *done_at) {
+    return atomic_load(done_at) == session->breaks + 1;
+}
+
+void mongo_note_set_up(const struct mongo_session *session, _Atomic uint64_t *done_at) {
+    atomic_store(done_at, session->breaks + 1);
 }
 
 /* The first field of a key, where it is the only one. */

@@ -62,6 +62,15 @@ void mongo_server_restart(struct mongo_server *server) {
     start(server);
 }
 
+void mongo_server_restart_empty(struct mongo_server *server) {
+    if (server->program != NULL) {
+        mongo_server_kill(server);
+    }
+    scratch_free(&server->folder);
+    server->folder = scratch_new();
+    start(server);
+}
+
 void mongo_server_freeze(struct mongo_server *server) {
     int status;
     program_signal(server->program, SIGSTOP);

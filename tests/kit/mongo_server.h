@@ -33,6 +33,8 @@ void mongo_server_free(struct mongo_server *server); /* ends it, removes its fol
 void mongo_server_kill(struct mongo_server *server); /* -9, and reaps */
 /* On the same port, with what was stored. Waits until it listens. */
 void mongo_server_restart(struct mongo_server *server);
+/* The same with nothing stored. */
+void mongo_server_restart_empty(struct mongo_server *server);
 void mongo_server_freeze(struct mongo_server *server); /* SIGSTOP; waits until it has stopped */
 void mongo_server_thaw(struct mongo_server *server);
 

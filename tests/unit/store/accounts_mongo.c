@@ -304,3 +304,18 @@ Test(accounts_mongo, without_a_unique_index_nothing_is_done) {
     cr_assert_eq(index_count(&rig), 2, "it is made as soon as it can be");
     rig_close(&rig);
 }
+
+Test(accounts_mongo, a_server_that_comes_back_empty_gets_the_index_again) {
+    NEEDS_MONGO_SERVER();
+    struct rig rig;
+    struct accounts_row row = make_row("u", "r");
+    rig_open(&rig);
+    put(&rig, &row);
+    mongo_server_restart_empty(rig.place.server);
+    cr_assert(backend_rig_ping_within(&rig.backends, 0, 2000));
+    backend_rig_expect(&rig.backends, 0, SLICE("u"), NULL);
+    cr_assert_eq(index_count(&rig), 2, "with that of _id");
+    put(&rig, &row);
+    backend_rig_expect(&rig.backends, 0, SLICE("u"), &row);
+    rig_close(&rig);
+}
