@@ -33,6 +33,7 @@ extern const struct account_place_kind account_place_sqlite;
 extern const struct account_place_kind account_place_redis;
 /* NEEDS_MONGO_SERVER() (kit/mongo_server.h) first */
 extern const struct account_place_kind account_place_mongo;
+extern const struct account_place_kind account_place_mongo_primary;
 
 void account_place_make(struct account_place *place, const struct account_place_kind *kind);
 void account_place_drop(struct account_place *place);

@@ -5,11 +5,19 @@
 #include "kit/account_place.h"
 #include "kit/mongo_server.h"
 
-static void make_mongo(struct account_place *place) {
+static void make(struct account_place *place, void (*start)(struct mongo_server *server)) {
     struct mongo_server *server = calloc(1, sizeof *server);
-    mongo_server_start(server);
+    start(server);
     snprintf(place->url, sizeof place->url, "%s", server->url);
     place->server = server;
+}
+
+static void make_mongo(struct account_place *place) {
+    make(place, mongo_server_start);
+}
+
+static void make_primary(struct account_place *place) {
+    make(place, mongo_server_start_primary);
 }
 
 static void drop_mongo(struct account_place *place) {
@@ -36,6 +44,16 @@ static void thaw_mongo(struct account_place *place) {
 const struct account_place_kind account_place_mongo = {
     .name = "mongodb",
     .make = make_mongo,
+    .drop = drop_mongo,
+    .kill = kill_mongo,
+    .start = start_mongo,
+    .freeze = freeze_mongo,
+    .thaw = thaw_mongo,
+};
+
+const struct account_place_kind account_place_mongo_primary = {
+    .name = "mongodb, a replica set",
+    .make = make_primary,
     .drop = drop_mongo,
     .kill = kill_mongo,
     .start = start_mongo,

@@ -28,19 +28,28 @@ bool mongo_server_is_there(void) {
 static void start(struct mongo_server *server) {
     static const char *const env[] = {"HOME=/nonexistent", NULL};
     const char *address = server->address[0] != '\0' ? server->address : "127.0.0.1:0";
-    const char *const argv[] = {PROGRAM, server->folder.path, address, NULL};
+    const char *const argv[] = {PROGRAM, server->folder.path, address, server->replica_set, NULL};
     server->program = program_start(argv, env);
     program_wait_for(server->program, "\n");
 }
 
-void mongo_server_start(struct mongo_server *server) {
-    *server = (struct mongo_server){.folder = scratch_new()};
+static void start_first(struct mongo_server *server, const char *replica_set) {
+    *server = (struct mongo_server){.folder = scratch_new(), .replica_set = replica_set};
     start(server);
     const char *line = server->program->out.text;
     size_t length = strcspn(line, "\n");
     cr_assert_lt(length, sizeof server->address);
     memcpy(server->address, line, length);
-    snprintf(server->url, sizeof server->url, "mongodb://%s/latchkey_test", server->address);
+    snprintf(server->url, sizeof server->url, "mongodb://%s/latchkey_test%s%s", server->address,
+             replica_set != NULL ? "?replicaSet=" : "", replica_set != NULL ? replica_set : "");
+}
+
+void mongo_server_start(struct mongo_server *server) {
+    start_first(server, NULL);
+}
+
+void mongo_server_start_primary(struct mongo_server *server) {
+    start_first(server, "rs0");
 }
 
 void mongo_server_kill(struct mongo_server *server) {
@@ -80,6 +89,13 @@ void mongo_server_freeze(struct mongo_server *server) {
 
 void mongo_server_thaw(struct mongo_server *server) {
     program_signal(server->program, SIGCONT);
+}
+
+void mongo_server_cut(struct mongo_server *server) {
+    char line[32];
+    snprintf(line, sizeof line, "cut %d\n", ++server->cuts);
+    program_signal(server->program, SIGUSR1);
+    program_wait_for(server->program, line);
 }
 
 enum { COMMAND_BYTES = 4096, ANSWER_BYTES = 64 * 1024 };

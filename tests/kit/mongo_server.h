@@ -14,7 +14,9 @@ struct mongo_server {
     struct program *program; /* NULL: it is stopped */
     struct scratch folder;
     char address[64];
-    char url[128]; /* mongodb://<address>/latchkey_test */
+    char url[128];           /* mongodb://<address>/latchkey_test[?replicaSet=<replica_set>] */
+    const char *replica_set; /* NULL: a lone server */
+    int cuts;
 };
 
 /* False where this machine has none, which is said in the way that tests/run counts; where CI is
@@ -28,6 +30,8 @@ bool mongo_server_is_there(void);
     } while (0)
 
 void mongo_server_start(struct mongo_server *server);
+/* One that says that it is the primary of a replica set, all that there is of it. */
+void mongo_server_start_primary(struct mongo_server *server);
 void mongo_server_free(struct mongo_server *server); /* ends it, removes its folder */
 
 void mongo_server_kill(struct mongo_server *server); /* -9, and reaps */
@@ -47,3 +51,7 @@ const char *mongo_server_ask(const struct mongo_server *server, const char *form
  * stands there. */
 int64_t mongo_server_ask_number(const struct mongo_server *server, const char *path,
                                 const char *format, ...) __attribute__((format(printf, 3, 4)));
+
+/* The next command of a client is carried out, but its connection closes in the middle of the
+ * answer. */
+void mongo_server_cut(struct mongo_server *server);

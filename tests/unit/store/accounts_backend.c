@@ -730,3 +730,15 @@ Test(accounts_backend, mongodb_killed) {
     NEEDS_MONGO_SERVER();
     run(&account_place_mongo, what_was_answered_is_kept);
 }
+Test(accounts_backend, mongodb_primary_races) {
+    NEEDS_MONGO_SERVER();
+    run(&account_place_mongo_primary, races);
+}
+Test(accounts_backend, mongodb_primary_stopped) {
+    NEEDS_MONGO_SERVER();
+    run(&account_place_mongo_primary, stopped);
+}
+Test(accounts_backend, mongodb_primary_frozen) {
+    NEEDS_MONGO_SERVER();
+    run(&account_place_mongo_primary, frozen);
+}

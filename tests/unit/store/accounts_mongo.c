@@ -17,9 +17,13 @@ struct rig {
     struct backend_rig backends;
 };
 
-static void rig_open(struct rig *rig) {
-    account_place_make(&rig->place, &account_place_mongo);
+static void rig_open_at(struct rig *rig, const struct account_place_kind *kind) {
+    account_place_make(&rig->place, kind);
     backend_rig_open(&rig->backends, &rig->place, 0);
+}
+
+static void rig_open(struct rig *rig) {
+    rig_open_at(rig, &account_place_mongo);
 }
 
 static void rig_close(struct rig *rig) {
@@ -317,5 +321,53 @@ Test(accounts_mongo, a_server_that_comes_back_empty_gets_the_index_again) {
     cr_assert_eq(index_count(&rig), 2, "with that of _id");
     put(&rig, &row);
     backend_rig_expect(&rig.backends, 0, SLICE("u"), &row);
+    rig_close(&rig);
+}
+
+/* -- a connection that breaks in the middle of an answer -- */
+
+/* What came of each operation when its answer was cut. Before it all is well. */
+static void cut_each(struct rig *rig, enum rc read, enum rc write) {
+    const struct accounts_backend_ops *ops = rig->backends.backends[0]->ops;
+    const struct {
+        backend_rig_fn *fn;
+        enum rc rc;
+        const char *name;
+    } cases[] = {{ops->get, read, "get"},    {ops->next, read, "next"},
+                 {ops->put, write, "put"},   {ops->ping, write, "ping"},
+                 {ops->swap, write, "swap"}, {ops->mark, write, "mark"}};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct accounts_row row = make_row("u", "r");
+        struct backend_call call = {.op = {.row = row, .fence = SLICE("r")}};
+        put(rig, &row);
+        buf_init(&call.op.bytes, BACKEND_RIG_ROW_BYTES);
+        if (cases[i].fn == ops->next) {
+            call.op.row.user_id = SLICE("a");
+        }
+        mongo_server_cut(rig->place.server);
+        enum rc rc = backend_rig_run(&rig->backends, 0, &call, cases[i].fn);
+        cr_assert_eq(rc, cases[i].rc, "%s: %s", cases[i].name, rc_name(rc));
+        buf_fini(&call.op.bytes);
+        cr_assert(backend_rig_ping_within(&rig->backends, 0, 2000));
+        backend_rig_expect(&rig->backends, 0, SLICE("u"), &row);
+    }
+}
+
+/* Reads are tried again; of a write nothing can be said. */
+Test(accounts_mongo, an_answer_of_a_lone_server_that_breaks_off) {
+    NEEDS_MONGO_SERVER();
+    struct rig rig;
+    rig_open(&rig);
+    cut_each(&rig, RC_OK, RC_STORAGE_UNAVAILABLE);
+    rig_close(&rig);
+}
+
+/* Writes as well: this server would carry out the second one as if it were another, which shows in
+ * nothing here. */
+Test(accounts_mongo, an_answer_of_a_replica_set_that_breaks_off) {
+    NEEDS_MONGO_SERVER();
+    struct rig rig;
+    rig_open_at(&rig, &account_place_mongo_primary);
+    cut_each(&rig, RC_OK, RC_OK);
     rig_close(&rig);
 }
