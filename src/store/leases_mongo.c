@@ -57,12 +57,23 @@ static void add_owner(bson_t *document, const struct lease_op *op) {
     bson_append_binary(document, "owner", -1, BSON_SUBTYPE_BINARY, op->owner, LEASE_OWNER_BYTES);
 }
 
-/* Appends {ends_at: {<comparison>: now}}. */
-static void add_end(bson_t *filter, const char *comparison, int64_t now_ms) {
+/* Appends {ends_at: {$gt: now}}. */
+static void add_lasts(bson_t *filter, int64_t now_ms) {
     bson_t condition;
     bson_append_document_begin(filter, "ends_at", -1, &condition);
-    mongo_add_time(&condition, comparison, now_ms);
+    mongo_add_time(&condition, "$gt", now_ms);
     bson_append_document_end(filter, &condition);
+}
+
+/* Appends the opposite, which is also true of what has no end. */
+static void add_ended(bson_t *filter, int64_t now_ms) {
+    bson_t negated;
+    bson_t condition;
+    bson_append_document_begin(filter, "ends_at", -1, &negated);
+    bson_append_document_begin(&negated, "$not", -1, &condition);
+    mongo_add_time(&condition, "$gt", now_ms);
+    bson_append_document_end(&negated, &condition);
+    bson_append_document_end(filter, &negated);
 }
 
 static bool take(struct mongo_session *session, const struct call *call) {
@@ -70,7 +81,7 @@ static bool take(struct mongo_session *session, const struct call *call) {
     bson_t update = BSON_INITIALIZER;
     bson_t set;
     add_id(&filter, call->op);
-    add_end(&filter, "$lte", call->now_ms);
+    add_ended(&filter, call->now_ms);
     bson_append_document_begin(&update, "$set", -1, &set);
     add_owner(&set, call->op);
     mongo_add_time(&set, "ends_at", call->now_ms + LEASE_TTL_MS);
@@ -98,7 +109,7 @@ static bool find_lease(struct mongo_session *session, struct call *call, bool *f
     bson_t filter;
     bson_t document;
     add_id(&filter, call->op);
-    add_end(&filter, "$gt", call->now_ms);
+    add_lasts(&filter, call->now_ms);
     bool good = mongo_find(session, LEASES, &filter, NULL, &document, found);
     if (*found) {
         read_lease(&document, call);
@@ -132,7 +143,7 @@ static bool renew(struct mongo_session *session, struct call *call) {
     int64_t matched = 0;
     add_id(&filter, call->op);
     add_owner(&filter, call->op);
-    add_end(&filter, "$gt", call->now_ms);
+    add_lasts(&filter, call->now_ms);
     bson_append_document_begin(&update, "$set", -1, &set);
     mongo_add_time(&set, "ends_at", call->now_ms + LEASE_TTL_MS);
     bson_append_document_end(&update, &set);
@@ -149,7 +160,7 @@ static bool rest(struct mongo_session *session, struct call *call) {
     bson_t part;
     add_id(&filter, call->op);
     add_owner(&filter, call->op);
-    add_end(&filter, "$gt", call->now_ms);
+    add_lasts(&filter, call->now_ms);
     bson_append_document_begin(&update, "$set", -1, &part);
     mongo_add_time(&part, "ends_at", call->now_ms + call->op->rest_ms);
     bson_append_bool(&part, "rests", -1, true);
