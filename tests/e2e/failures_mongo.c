@@ -182,3 +182,17 @@ Test(failures_mongo, the_users_are_not_to_be_had, .timeout = 120) {
     mongo_server_free(&mongo);
     CHECK_LEAKS();
 }
+
+/* Whoever ends the server need not wait for one that says nothing. */
+Test(failures_mongo, a_server_that_ends_meanwhile, .timeout = 120) {
+    NEEDS_MONGO_SERVER();
+    struct scene scene;
+    open_scene(&scene, NULL);
+    cr_assert_eq(stage_ask(&scene.stage, STAGE_COLD).status, 200);
+    mongo_server_freeze(&scene.mongo);
+    int64_t since_ms = now_ms();
+    stage_stop(&scene.stage);
+    cr_assert_leq(now_ms() - since_ms, ANSWER_MS + SLACK_MS);
+    mongo_server_free(&scene.mongo);
+    CHECK_LEAKS();
+}
