@@ -76,6 +76,7 @@ struct api *api_new(const struct api_opts *opts) {
         .provider = opts->provider,
         .states = opts->states,
         .accounts = opts->accounts,
+        .leases = opts->leases,
         .log = opts->log,
         .metrics = opts->metrics,
         .provider_timeout_ms = opts->provider_timeout_ms,

@@ -15,6 +15,7 @@
 #include "io/redis.h"
 #include "provider/provider.h"
 #include "store/accounts.h"
+#include "store/leases.h"
 #include "store/states.h"
 
 struct docs;
@@ -43,6 +44,7 @@ struct api_opts {
     struct provider *provider;
     struct states *states;
     struct accounts *accounts;
+    struct leases *leases;   /* NULL: no other process has these accounts */
     struct slice prefix;     /* "/api/v1" */
     bool serves_metrics;     /* /metrics is a route of the main listeners too */
     const struct docs *docs; /* NULL: /docs is no route */

@@ -456,6 +456,7 @@ static enum rc build_api(struct app *app) {
         .provider = &app->provider,
         .states = app->stores.states,
         .accounts = app->stores.accounts,
+        .leases = app->stores.leases,
         .prefix = config->api_prefix,
         .serves_metrics = serves_metrics(config),
         .docs = app->has_docs ? &app->docs : NULL,

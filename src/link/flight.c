@@ -7,7 +7,10 @@
 enum {
     STORE_PAUSE_FIRST_MS = 100,
     STORE_PAUSE_MAX_MS = 5000,
-    STORE_TRIES_MAX = 60,
+    STORE_PAUSE_SHARED_MAX_MS = 1000, /* another process may come first, with the old token */
+    STORE_PATIENCE_MS = 5 * 60 * 1000,
+    CHECK_PAUSE_FIRST_MS = 50, /* another process refreshes: a call to the provider takes longer */
+    CHECK_PAUSE_LAST_MS = 150,
 };
 
 /* -- the steps, in the order in which a refresh goes through them -- */
@@ -15,6 +18,10 @@ enum {
 static void flight_read(struct flight *flight);
 static void on_read(struct accounts_op *account);
 static void flight_decide(struct flight *flight);
+static void flight_lease(struct flight *flight);
+static void on_taken(struct lease_keeper *lease, enum rc rc);
+static void flight_check(struct flight *flight);
+static void on_checked(struct accounts_op *account);
 static void flight_refresh(struct flight *flight);
 static void on_refreshed(struct token_op *refresh);
 static void flight_store(struct flight *flight);
@@ -57,7 +64,7 @@ static void forget_answer(struct flight *flight) {
 }
 
 /* Whoever can use the token that there is gets it, the others hear why there is no other. */
-static void decide(struct flight *flight, enum rc rc) {
+static void serve_or(struct flight *flight, enum rc rc) {
     if (record_is_good(&flight->record, wall_ms(flight))) {
         waiters_serve(&flight->waiters);
     }
@@ -66,13 +73,29 @@ static void decide(struct flight *flight, enum rc rc) {
 
 /* No refresh is possible now. */
 static void settle(struct flight *flight, enum rc rc) {
-    decide(flight, rc);
+    serve_or(flight, rc);
     flight_deliver(flight);
+}
+
+/* What a failure is called among processes, which may be of different releases. */
+enum { NOTE_PROVIDER = 1, NOTE_STORAGE = 2, NOTE_OVERLOADED = 3 };
+
+static int64_t note_of(enum rc rc) {
+    return rc == RC_OVERLOADED            ? NOTE_OVERLOADED
+           : rc == RC_STORAGE_UNAVAILABLE ? NOTE_STORAGE
+                                          : NOTE_PROVIDER;
+}
+
+static enum rc read_note(int64_t note) {
+    return note == NOTE_OVERLOADED ? RC_OVERLOADED
+           : note == NOTE_STORAGE  ? RC_STORAGE_UNAVAILABLE
+                                   : RC_PROVIDER_UNAVAILABLE;
 }
 
 static void settle_failure(struct flight *flight, enum rc rc) {
     flight->failure = rc;
     flight->refresh_from_ms = now_ms(flight) + FRESH_TOKEN_PAUSE_MS;
+    flight->rest_note = note_of(rc);
     settle(flight, rc);
 }
 
@@ -134,13 +157,94 @@ static void flight_decide(struct flight *flight) {
         settle(flight, RC_PROVIDER_UNAVAILABLE);
     } else if (flight->record.refresh_token.len == 0) {
         audit(flight, "token_reauthorization_required", "no_refresh_token");
-        decide(flight, RC_PROVIDER_UNAVAILABLE);
+        serve_or(flight, RC_PROVIDER_UNAVAILABLE);
         flight_mark(flight, ACCOUNT_SYNC_FAILED, FRESH_TOKEN_REAUTHORIZE);
     } else if (now_ms(flight) < flight->refresh_from_ms) {
         metrics_add(flight->opts->metrics, METRIC_REFRESH_PAUSED, 1);
         settle(flight, flight->failure);
+    } else if (flight->opts->leases != NULL && !lease_keeper_is_sure(&flight->lease)) {
+        flight_lease(flight);
     } else {
         flight_refresh(flight);
+    }
+}
+
+/* -- lease: among processes, one refreshes -- */
+
+static void flight_lease(struct flight *flight) {
+    flight->step = FLIGHT_LEASE;
+    lease_keeper_take(&flight->lease, flight->request_id);
+}
+
+/* Another process refreshes, or died at it. Whoever can use the token that there is gets it, the
+ * others wait. */
+static void wait_for_other(struct flight *flight) {
+    unsigned char random = flight->lease.op.owner[0];
+    flight->check_at_ms = now_ms(flight) + CHECK_PAUSE_FIRST_MS +
+                          random % (CHECK_PAUSE_LAST_MS - CHECK_PAUSE_FIRST_MS + 1);
+    if (record_is_good(&flight->record, wall_ms(flight))) {
+        waiters_serve(&flight->waiters);
+    }
+    flight_deliver(flight);
+}
+
+static void on_taken(struct lease_keeper *lease, enum rc rc) {
+    struct flight *flight = LIST_ENTRY(lease, struct flight, lease);
+    if (flight->step != FLIGHT_LEASE) {
+        return; /* one that was lost is ours again, or isn't */
+    }
+    switch (rc) {
+    case RC_OK:
+        flight_check(flight);
+        break;
+    case RC_CONFLICT:
+        wait_for_other(flight);
+        break;
+    case RC_RATE_LIMITED:
+        metrics_add(flight->opts->metrics, METRIC_REFRESH_PAUSED, 1);
+        flight->failure = read_note(lease->note);
+        flight->refresh_from_ms = now_ms(flight) + lease->left_ms;
+        settle(flight, flight->failure);
+        break;
+    default:
+        settle(flight, RC_STORAGE_UNAVAILABLE);
+    }
+}
+
+/* What has not been sent yet would be sent without it; what has is not to be sent by another
+ * process. */
+static void on_lost(struct lease_keeper *lease) {
+    struct flight *flight = LIST_ENTRY(lease, struct flight, lease);
+    if (flight->step == FLIGHT_REFRESH) {
+        token_cancel(&flight->refresh);
+    }
+    if (flight->step == FLIGHT_REFRESH || holds_answer(flight)) {
+        lease_keeper_take(lease, flight->request_id);
+    }
+}
+
+static void on_lease_idle(struct lease_keeper *lease) {
+    struct flight *flight = LIST_ENTRY(lease, struct flight, lease);
+    if (flight->step == FLIGHT_IDLE && waiters_are_told(&flight->waiters)) {
+        flight_rest(flight);
+    }
+}
+
+static void flight_check(struct flight *flight) {
+    flight->step = FLIGHT_CHECK;
+    flight->check_at_ms = 0;
+    flight->account.request_id = flight->request_id;
+    accounts_read(flight->opts->accounts, &flight->account, flight->user_id, on_checked);
+}
+
+static void on_checked(struct accounts_op *account) {
+    struct flight *flight = of_account(account);
+    if (waiters_first(&flight->waiters) == NULL) {
+        flight_deliver(flight);
+    } else if (record_is_same(&flight->record, account)) {
+        flight_decide(flight);
+    } else {
+        flight_read(flight);
     }
 }
 
@@ -174,11 +278,15 @@ static void on_refreshed(struct token_op *refresh) {
                                         ? (struct secret){0}
                                         : secret_copy(refresh->refresh_token);
         flight->new_expires_ms = wall_ms(flight) + refresh->expires_in_s * 1000;
-        flight->store_tries = 0;
+        flight->store_pause_ms = STORE_PAUSE_FIRST_MS;
+        flight->store_until_ms = now_ms(flight) + STORE_PATIENCE_MS;
         flight_store(flight);
         break;
     case RC_GRANT_REFUSED:
         flight_believe(flight);
+        break;
+    case RC_CANCELED: /* the lease was lost before it was sent: from the beginning */
+        flight_lease(flight);
         break;
     default:
         metrics_add(metrics,
@@ -233,13 +341,16 @@ static void give_up(struct flight *flight) {
 
 /* The store failed: those who wait hear it, the new tokens are kept and tried again. */
 static void store_again(struct flight *flight) {
-    int64_t pause_ms = STORE_PAUSE_FIRST_MS;
-    for (unsigned i = 0; i < flight->store_tries && pause_ms < STORE_PAUSE_MAX_MS; i++) {
-        pause_ms *= 2;
-    }
+    int64_t pause_max_ms =
+        flight->opts->leases == NULL ? STORE_PAUSE_MAX_MS : STORE_PAUSE_SHARED_MAX_MS;
     waiters_decide_all(&flight->waiters, RC_STORAGE_UNAVAILABLE);
-    if (++flight->store_tries < STORE_TRIES_MAX && !flight->is_closing) {
-        flight->store_at_ms = now_ms(flight) + pause_ms;
+    if (now_ms(flight) < flight->store_until_ms && !flight->is_closing) {
+        flight->store_at_ms = now_ms(flight) + flight->store_pause_ms;
+        flight->store_pause_ms =
+            2 * flight->store_pause_ms < pause_max_ms ? 2 * flight->store_pause_ms : pause_max_ms;
+        if (flight->opts->leases != NULL && lease_keeper_is_idle(&flight->lease)) {
+            lease_keeper_take(&flight->lease, flight->request_id);
+        }
     } else {
         give_up(flight);
     }
@@ -271,7 +382,7 @@ static void on_stored(struct accounts_op *account) {
         take_new_tokens(flight);
         metrics_add(flight->opts->metrics, METRIC_REFRESH_OK, 1);
         audit(flight, "token_refreshed", NULL);
-        decide(flight, RC_PROVIDER_UNAVAILABLE);
+        serve_or(flight, RC_PROVIDER_UNAVAILABLE);
         if (flight->record.shows_reauthorization) {
             flight_mark(flight, ACCOUNT_SYNC_SYNCED, SLICE_NULL);
         } else {
@@ -305,7 +416,7 @@ static bool is_still_ours(const struct flight *flight) {
 static void mark_refused(struct flight *flight) {
     metrics_add(flight->opts->metrics, METRIC_REFRESH_GRANT_REFUSED, 1);
     audit(flight, "token_reauthorization_required", "invalid_grant");
-    decide(flight, RC_PROVIDER_UNAVAILABLE);
+    serve_or(flight, RC_PROVIDER_UNAVAILABLE);
     flight_mark(flight, ACCOUNT_SYNC_FAILED, FRESH_TOKEN_REAUTHORIZE);
 }
 
@@ -315,7 +426,7 @@ static void take_winner(struct flight *flight) {
     record_take(&flight->record, &flight->account);
     metrics_add(flight->opts->metrics, METRIC_REFRESH_OVERTAKEN, 1);
     audit(flight, "token_refresh_failed", "overtaken");
-    decide(flight, RC_PROVIDER_UNAVAILABLE);
+    serve_or(flight, RC_PROVIDER_UNAVAILABLE);
     flight_deliver(flight);
 }
 
@@ -363,12 +474,17 @@ static void on_marked(struct accounts_op *account) {
 
 static void flight_deliver(struct flight *flight) {
     flight->step = FLIGHT_DELIVER;
+    if (!holds_answer(flight)) {
+        lease_keeper_end(&flight->lease, flight->rest_note != 0 ? FRESH_TOKEN_PAUSE_MS : 0,
+                         flight->rest_note);
+        flight->rest_note = 0;
+    }
     waiters_tell(&flight->waiters);
 }
 
 static void on_told(struct waiters *waiters) {
     struct flight *flight = LIST_ENTRY(waiters, struct flight, waiters);
-    if (flight->step == FLIGHT_DELIVER) {
+    if (flight->step == FLIGHT_DELIVER || flight->step == FLIGHT_IDLE) {
         flight_rest(flight);
     }
 }
@@ -377,11 +493,15 @@ static void on_told(struct waiters *waiters) {
 
 static void on_timer(struct loop_timer *timer);
 
-/* For the nearest of what the flight's one timer is for. */
+/* For the nearest of what the flight's one timer is for. While something is under way that is a
+ * deadline only: what else is due by then waits for its end. */
 static void set_timer(struct flight *flight) {
-    bool rests = flight->step == FLIGHT_IDLE && flight->refresh_from_ms > now_ms(flight);
-    int64_t at_ms = waiters_earlier(flight->store_at_ms, flight->waiters.first_deadline_ms);
-    at_ms = rests ? waiters_earlier(at_ms, flight->refresh_from_ms) : at_ms;
+    int64_t at_ms = flight->waiters.first_deadline_ms;
+    if (flight->step == FLIGHT_IDLE) {
+        at_ms = waiters_earlier(at_ms, flight->store_at_ms);
+        at_ms = waiters_earlier(at_ms, flight->check_at_ms);
+        at_ms = waiters_earlier(at_ms, flight->refresh_from_ms);
+    }
     if (at_ms == 0) {
         loop_timer_stop(&flight->timer);
     } else {
@@ -391,33 +511,55 @@ static void set_timer(struct flight *flight) {
 
 static void on_timer(struct loop_timer *timer) {
     struct flight *flight = LIST_ENTRY(timer, struct flight, timer);
-    bool stores = flight->store_at_ms != 0 && flight->store_at_ms <= now_ms(flight);
-    waiters_expire(&flight->waiters, flight->step == FLIGHT_REFRESH ? RC_PROVIDER_UNAVAILABLE
-                                                                    : RC_STORAGE_UNAVAILABLE);
-    if (stores && flight->step == FLIGHT_IDLE) {
+    bool is_asked = flight->step == FLIGHT_REFRESH || flight->check_at_ms != 0;
+    bool is_due = flight->store_at_ms != 0 && flight->store_at_ms <= now_ms(flight);
+    waiters_expire(&flight->waiters, is_asked ? RC_PROVIDER_UNAVAILABLE : RC_STORAGE_UNAVAILABLE);
+    if (flight->step != FLIGHT_IDLE) {
+        set_timer(flight);
+    } else if (is_due) {
         flight_store(flight);
-    } else if (flight->step == FLIGHT_IDLE && waiters_are_told(&flight->waiters)) {
+        set_timer(flight);
+    } else if (waiters_are_told(&flight->waiters)) {
         flight_rest(flight);
-        return;
+    } /* else on_told goes on */
+}
+
+/* Somebody waits. */
+static void flight_next(struct flight *flight) {
+    if (flight->check_at_ms == 0) {
+        flight_read(flight);
+    } else if (flight->check_at_ms <= now_ms(flight)) {
+        flight_check(flight);
+        set_timer(flight);
+    } else {
+        set_timer(flight);
     }
-    set_timer(flight);
 }
 
 static void flight_rest(struct flight *flight) {
     flight->step = FLIGHT_IDLE;
     if (flight->is_closing && holds_answer(flight)) {
         give_up(flight);
-        flight->ended(flight);
-    } else if (holds_answer(flight)) {
+        lease_keeper_end(&flight->lease, 0, 0);
+    }
+    if (waiters_first(&flight->waiters) == NULL) {
+        flight->check_at_ms = 0;
+    }
+    if (flight->refresh_from_ms <= now_ms(flight)) {
+        flight->refresh_from_ms = 0;
+    }
+    if (holds_answer(flight)) {
         set_timer(flight);
     } else if (waiters_first(&flight->waiters) != NULL) {
-        flight_read(flight);
-    } else if (!flight->is_closing && flight->refresh_from_ms > now_ms(flight)) {
+        flight_next(flight);
+    } else if (!flight->is_closing && flight->refresh_from_ms != 0) {
         secret_free(&flight->record.access_token);
         secret_free(&flight->record.refresh_token);
         set_timer(flight);
-    } else {
+    } else if (lease_keeper_is_idle(&flight->lease)) {
         flight->ended(flight);
+    } else {
+        loop_timer_stop(&flight->timer); /* on_lease_idle follows */
     }
 }
 
@@ -433,6 +575,12 @@ struct flight *flight_new(const struct fresh_tokens_opts *opts, struct slice use
     flight->user_id = slice_make(flight->user_id_at, user_id.len);
     waiters_init(&flight->waiters, opts->loop, &flight->record, on_told);
     loop_timer_init(opts->loop, &flight->timer);
+    if (opts->leases != NULL) {
+        flight->lease.taken = on_taken;
+        flight->lease.lost = on_lost;
+        flight->lease.idle = on_lease_idle;
+        lease_keeper_open(&flight->lease, opts->leases, opts->loop, flight->user_id);
+    }
     return flight;
 }
 
@@ -445,15 +593,23 @@ static void on_timer_closed(struct loop_timer *timer) {
     freed(owner);
 }
 
+static void on_lease_closed(struct lease_keeper *lease) {
+    loop_timer_close(&LIST_ENTRY(lease, struct flight, lease)->timer, on_timer_closed);
+}
+
 void flight_free(struct flight *flight, void (*freed)(void *owner), void *owner) {
     flight->freed = freed;
     flight->owner = owner;
-    loop_timer_close(&flight->timer, on_timer_closed);
+    if (flight->opts->leases != NULL) {
+        lease_keeper_close(&flight->lease, on_lease_closed);
+    } else {
+        loop_timer_close(&flight->timer, on_timer_closed);
+    }
 }
 
 void flight_join(struct flight *flight, struct fresh_token *op) {
     bool is_first = waiters_add(&flight->waiters, op);
-    if (flight->step == FLIGHT_IDLE && !holds_answer(flight)) {
+    if (flight->step == FLIGHT_IDLE && !holds_answer(flight) && flight->check_at_ms == 0) {
         flight_read(flight);
     } else {
         metrics_add(flight->opts->metrics, METRIC_REFRESH_SHARED, 1);
@@ -469,7 +625,8 @@ void flight_cancel(struct flight *flight, struct fresh_token *op) {
 
 void flight_close(struct flight *flight) {
     flight->is_closing = true;
-    if (flight->step == FLIGHT_IDLE) {
+    lease_keeper_hurry(&flight->lease);
+    if (flight->step == FLIGHT_IDLE && waiters_are_told(&flight->waiters)) {
         flight_rest(flight);
     }
 }

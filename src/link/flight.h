@@ -5,6 +5,7 @@
 
 #include "base/limits.h"
 #include "link/fresh_token.h"
+#include "link/lease_keeper.h"
 #include "link/record.h"
 #include "link/waiters.h"
 #include "provider/token.h"
@@ -22,6 +23,8 @@ struct flight {
     enum {
         FLIGHT_IDLE,    /* nothing under way */
         FLIGHT_READ,    /* the record is being read */
+        FLIGHT_LEASE,   /* the right to refresh is being asked for */
+        FLIGHT_CHECK,   /* is the record still the one that was read? */
         FLIGHT_REFRESH, /* the provider is being asked */
         FLIGHT_STORE,   /* what it gave is being committed */
         FLIGHT_BELIEVE, /* it refused the token: is it still the one that is stored? */
@@ -30,10 +33,14 @@ struct flight {
     } step;
     bool is_closing;
     struct waiters waiters;
-    struct loop_timer timer; /* of the first deadline, a store's pause, the pause after a failure */
+    struct loop_timer timer; /* of the first deadline and all the pauses */
     int64_t store_at_ms;     /* 0: no store waits */
+    int64_t check_at_ms;     /* another process has the lease; 0: not that we knew */
     int64_t refresh_from_ms; /* no refresh starts before */
     enum rc failure;         /* of the last refresh */
+
+    struct lease_keeper lease; /* unused where opts->leases is NULL */
+    int64_t rest_note;         /* of its end: the failure that others are to share; 0: none */
 
     struct record record;
     struct accounts_op account;
@@ -42,7 +49,8 @@ struct flight {
     struct secret new_access_token;
     struct secret new_refresh_token; /* at is NULL: the old one stays */
     int64_t new_expires_ms;
-    unsigned store_tries;
+    int64_t store_pause_ms; /* after the next failure */
+    int64_t store_until_ms; /* then it is given up */
     char request_id_at[LIMIT_REQUEST_ID_BYTES];
     char client_at[64];
     struct slice request_id; /* of the one who began it, for its log lines */

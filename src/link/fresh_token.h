@@ -11,6 +11,7 @@
 #include "link/revocation.h"
 #include "provider/provider.h"
 #include "store/accounts.h"
+#include "store/leases.h"
 
 /* The only way to an access token (RFC 6749 section 6). It is refreshed when it is expired or
  * within FRESH_TOKEN_AHEAD_MS of it, or when the provider has refused it; and so that no account is
@@ -24,7 +25,13 @@
  * - A disconnect in between wins: what was brought is revoked, the account does not come back.
  * - A rotated token that could not be stored is kept and stored later; nobody gets it until then.
  * - After a failure no refresh of that user starts for FRESH_TOKEN_PAUSE_MS.
- * - An access token that still works is served when refreshing ahead of time fails. */
+ * - An access token that still works is served when refreshing ahead of time fails.
+ *
+ * Where other processes have the same accounts, all of this holds for all of them together: nothing
+ * is sent without the user's lease (store/leases.h), under which the record is read once more, and
+ * which is held until what the refresh brought is stored. Who finds it taken serves the stored
+ * access token where that still works, else looks again now and then. What a lease can't promise
+ * the fence does. */
 struct fresh_tokens;
 
 /* last_sync_error where only the user can help, by linking again. */
@@ -36,6 +43,7 @@ struct fresh_tokens_opts {
     struct loop *loop;
     struct provider *provider;
     struct accounts *accounts;
+    struct leases *leases; /* NULL: no other process has these accounts */
     struct log *log;
     struct metrics *metrics;
     struct revocations *revocations;

@@ -15,6 +15,7 @@ void linker_open(struct linker *linker) {
         .loop = linker->loop,
         .provider = linker->provider,
         .accounts = linker->accounts,
+        .leases = linker->leases,
         .log = linker->log,
         .metrics = linker->metrics,
         .revocations = linker->revocations,

@@ -15,6 +15,7 @@ struct linker {
     struct provider *provider;
     struct states *states;
     struct accounts *accounts;
+    struct leases *leases; /* NULL: no other process has these accounts */
     struct log *log;
     struct metrics *metrics;
     int64_t provider_timeout_ms; /* of one call */

@@ -24,5 +24,9 @@ struct record {
 void record_take(struct record *record, const struct accounts_op *account);
 void record_forget(struct record *record);
 
+/* What accounts_read brought is the record that it was, but for what its marks say, which is taken
+ * over. */
+bool record_is_same(struct record *record, const struct accounts_op *account);
+
 /* The access token works, as far as the clock can tell. */
 bool record_is_good(const struct record *record, int64_t wall_ms);
