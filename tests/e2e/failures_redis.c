@@ -17,6 +17,7 @@ enum {
     SLACK_MS = 2000,   /* of a busy machine under the sanitizers */
     COMMAND_MS = 2000, /* a command's deadline */
     RETURN_MS = 2000,
+    HOUR_MS = 3600 * 1000,
 };
 
 struct scene {
@@ -154,6 +155,34 @@ Test(failures_redis, the_server_comes_back_empty) {
     cr_assert(platform_is_connected(&scene.stage.p, "warm"));
     cr_assert_eq(kit_server_logged(scene.stage.p.server, "account_store_not_durable"), 1u,
                  "once, as nothing has changed");
+    close_scene(&scene);
+}
+
+/* -- a refresh holds a lease of the same server, and what it brought is stored there -- */
+
+static void expect_no_refresh(struct scene *scene, int64_t refreshes) {
+    struct stage_answer answer = stage_ask(&scene->stage, STAGE_LIBRARY);
+    cr_assert_eq(answer.status, 503);
+    cr_assert_str_eq(answer.detail, STORAGE);
+    cr_assert_eq(simprovider_count(scene->stage.p.sim, SIMPROVIDER_REFRESHES), refreshes,
+                 "none was sent");
+}
+
+Test(failures_redis, no_refresh_is_sent_whose_tokens_could_not_be_stored) {
+    struct scene scene;
+    open_scene(&scene, true);
+    kit_server_advance_ms(scene.stage.p.server, HOUR_MS);
+    cr_assert_eq(stage_ask(&scene.stage, STAGE_LIBRARY).status, 200);
+    cr_assert_eq(simprovider_count(scene.stage.p.sim, SIMPROVIDER_REFRESHES), 1);
+    kit_server_advance_ms(scene.stage.p.server, HOUR_MS);
+    expect_redis(&scene, "CONFIG SET maxmemory 1", "OK");
+    expect_no_refresh(&scene, 1);
+    expect_redis(&scene, "CONFIG SET maxmemory 0", "OK");
+    redis_server_kill(&scene.redis);
+    expect_no_refresh(&scene, 1);
+    redis_server_again(&scene.redis);
+    expect_return(&scene);
+    cr_assert_eq(simprovider_count(scene.stage.p.sim, SIMPROVIDER_REFRESH_REUSES), 0);
     close_scene(&scene);
 }
 
