@@ -193,6 +193,37 @@ def a_deployment_fails_no_request(stack):
     print(f"     {box.rate_of(load):,.0f} a second meanwhile")
 
 
+def the_key_is_changed_on_both_servers(stack):
+    """As the manual says it for servers that share a store."""
+    key = SECRETS / "encryption_key"
+    current = key.read_text().strip()
+    stack.link("user-3")
+    new = stack.latchkeys["latchkey-1"].execute("keygen").strip()
+
+    def put(keys, times):
+        key.write_text(keys + "\n")  # into the file that is mounted
+        for name, latchkey in stack.latchkeys.items():
+            box.podman("kill", "--signal", "HUP", name)
+
+            def reloaded():
+                return [line for line in latchkey.log() if line["event"] == "keys_reloaded" and line["outcome"] == "ok"]
+
+            eventually(f"{name} has the new list", lambda: len(reloaded()) == times * WORKERS[name])
+
+    def first_key_opens():
+        text = stack.latchkeys["latchkey-2"].execute("stats")
+        counts = dict(line.split() for line in text.splitlines())
+        return counts["tokens_key_1"], counts["tokens_no_key_opens"]
+
+    put(f"{new},{current}", 1)
+    assert first_key_opens() == ("0", "0")
+    stack.latchkeys["latchkey-1"].execute("rekey")
+    put(new, 2)
+    count, none = first_key_opens()
+    assert int(count) >= 2 and none == "0"
+    assert ask(f"{stack.api}/library", stack.token("user-3"))[0] == 200
+
+
 def redis_lets_it_do_what_it_needs_and_strangers_nothing(stack):
     for name in NAMES:
         assert stack.metrics(name)['latchkey_redis_commands_total{outcome="refused"}'] == "0", name
@@ -283,6 +314,7 @@ TESTS = [
     a_flow_may_change_servers,
     the_balancer_asks_both_and_says_who_calls,
     a_deployment_fails_no_request,
+    the_key_is_changed_on_both_servers,
     redis_lets_it_do_what_it_needs_and_strangers_nothing,
     prometheus_has_every_line_of_the_dashboard,
     prometheus_evaluates_every_rule_and_none_fires,
