@@ -63,7 +63,7 @@ def calls(endpoint, statuses):
 
 def requests(good, bad):
     name = "latchkey_http_requests_total"
-    return {series(name, route="library", status="2xx"): steady(good), series(name, route="library", status="5xx"): steady(bad)}
+    return {series(name, status="2xx"): steady(good), series(name, status="5xx"): steady(bad)}
 
 
 def one(name, value, **labels):
@@ -97,8 +97,16 @@ CASES = [
         one("latchkey_log_lines_dropped_total", at_once(1)),
         one("latchkey_log_lines_dropped_total", always(7)),
     ),
-    ("LatchkeySealFailures", one("latchkey_seal_failures_total", steady(1)), one("latchkey_seal_failures_total", always(7))),
-    ("LatchkeyOpenFailures", one("latchkey_open_failures_total", steady(1)), one("latchkey_open_failures_total", always(7))),
+    (
+        "LatchkeySealFailures",
+        one("latchkey_seal_failures_total", at_once(1)),
+        one("latchkey_seal_failures_total", always(7)),
+    ),
+    (
+        "LatchkeyOpenFailures",
+        one("latchkey_open_failures_total", at_once(1)),
+        one("latchkey_open_failures_total", always(7)),
+    ),
     (
         "LatchkeyTokensStoredPlain",
         one("latchkey_tokens_stored_plain_total", at_once(2)),
@@ -136,7 +144,11 @@ CASES = [
         slow("latchkey_provider_call_duration_seconds", {"endpoint": "library", "le": "5"}, 5),
     ),
     ("LatchkeyProviderLimits", calls("library", {"429": 2}), calls("library", {"4xx": 2})),
-    ("LatchkeyStoreFailures", one("latchkey_store_failures_total", steady(2)), one("latchkey_store_failures_total", at_once(4))),
+    (
+        "LatchkeyStoreFailures",
+        one("latchkey_store_failures_total", steady(2)),
+        one("latchkey_store_failures_total", at_once(4)),
+    ),
     (
         "LatchkeyRedisFailures",
         one("latchkey_redis_commands_total", steady(2), outcome="timeout"),

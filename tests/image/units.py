@@ -24,7 +24,8 @@ def laid_out():
 
 def analyze(*arguments):
     command = ["systemd-analyze", *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, env=os.environ | {"SYSTEMD_UNIT_PATH": f"{FOLDER}:"})
+    env = os.environ | {"SYSTEMD_UNIT_PATH": f"{FOLDER}:"}
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=60)
     return done.returncode, done.stdout + done.stderr
 
 

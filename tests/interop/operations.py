@@ -25,6 +25,7 @@ DOCKER = SOURCE / "docker"
 MANUAL = SOURCE / "docs/operations.md"
 TARGET_LABELS = {"job", "instance"}  # Prometheus's own
 METRIC = re.compile(r"\b(?:latchkey|process)_[a-z0-9_]+|\bup\b")
+IN_TEXT = re.compile(r"`((?:latchkey|process)_[a-z0-9_]+_[^`]*)`")
 SELECTOR = re.compile(r"\b([a-z][a-z0-9_]*)\{([^{}]*)\}")
 MATCHER = re.compile(r'(\w+)(=~|!~|!=|=)"([^"]*)"')
 SETTING = re.compile(r"\b(?:LATCHKEY|AUDIBLE)_[A-Z0-9_]*[A-Z0-9]\b")
@@ -108,7 +109,7 @@ def every_metric_that_is_named_is_served(rig):
     named = [("dashboard", line) for line in dashboard_expressions()]
     named += [(rule["alert"], rule["expr"]) for rule in rules()]
     for path in sorted((SOURCE / "docs").glob("*.md")):
-        named += [(path.name, code) for code in re.findall(r"`((?:latchkey|process)_[a-z0-9_]+_[^`]*)`", path.read_text())]
+        named += [(path.name, code) for code in IN_TEXT.findall(path.read_text())]
     found = [f"{where}: {what}" for where, text in named for what in complaints_about(text, families)]
     assert len(named) > 80 and found == [], found
 
@@ -132,32 +133,36 @@ def the_dashboard_is_what_its_table_makes(_):
 def every_setting_that_is_named_exists(_):
     known = set(re.findall(r"^\| `(\w+)`", latchkey("--help-markdown"), re.MULTILINE)) | PLATFORM_SETTINGS
     found = []
-    for path in sorted([MANUAL, *(path for path in DOCKER.rglob("*") if path.is_file() and "secrets" not in path.parts)]):
+    files = [path for path in DOCKER.rglob("*") if path.is_file() and path.parent != DOCKER / "secrets"]
+    for path in [MANUAL, *files]:
         for name in SETTING.findall(path.read_text()):
             if name not in known and name.removesuffix("_FILE") not in known:
                 found.append(f"{path.relative_to(SOURCE)}: {name}")
     assert found == []
 
 
-def with_files(settings, folder):
-    """The settings, with files that hold what they should for what is mounted where they are used."""
-    values = {
-        "SECRET_KEY": SECRET_KEY + " no placeholder 0123456789",
-        "AUDIBLE_TOKEN_ENCRYPTION_KEY": latchkey("keygen").strip(),
-        "AUDIBLE_CLIENT_SECRET": "another one 0123456789",
-        "LATCHKEY_STATE_STORE": "redis://latchkey:word@127.0.0.1:6379/0",
-        "LATCHKEY_ACCOUNT_STORE": "mongodb://latchkey:word@127.0.0.1:27017/latchkey?replicaSet=latchkey&authSource=latchkey",
-    }
-    for name in settings:
-        if name.endswith("_FILE"):
-            path = folder / name
-            path.write_text(values[name.removesuffix("_FILE")] + "\n")
-            settings = settings | {name: str(path)}
-    return settings
+def made_secrets(folder):
+    """What docker/make-secrets makes, and what it asks for."""
+    make = [DOCKER / "make-secrets", folder]
+    assert subprocess.run(make, capture_output=True).returncode == 1, "two are not its to make"
+    for name in ("secret_key", "client_secret"):
+        (folder / name).write_text(f"no placeholder of {name} 0123456789\n")
+    before = {path.name: path.read_text() for path in folder.iterdir()}
+    assert subprocess.run(make, capture_output=True).returncode == 0
+    assert {path.name: path.read_text() for path in folder.iterdir()} == before, "what is there stays"
+    assert folder.stat().st_mode & 0o077 == 0
+    return folder
+
+
+def with_files(settings, secrets):
+    """The settings, with those files for what is mounted where they are used."""
+    files = {name: value for name, value in settings.items() if name.endswith("_FILE")}
+    return settings | {name: str(secrets / pathlib.Path(value).name) for name, value in files.items()}
 
 
 def the_settings_of_every_example_are_good(rig):
     environment = compose()["x-latchkey"]["environment"]
+    secrets = made_secrets(rig.folder / "secrets")
     examples = {
         "compose": {key: re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", str(value)) for key, value in environment.items()}
         | {"AUDIBLE_CLIENT_ID": "sim-client", "AUDIBLE_REDIRECT_URI": "https://api.example.com/callback"},
@@ -169,7 +174,7 @@ def the_settings_of_every_example_are_good(rig):
         line.split("=", 1) for line in units("latchkey-stores.conf")["Environment"]
     )
     for name, settings in examples.items():
-        said = latchkey("check", settings=with_files(settings, rig.folder))
+        said = latchkey("check", settings=with_files(settings, secrets))
         assert said.startswith("the settings are good"), f"{name}: {said}"
 
 
