@@ -2,8 +2,9 @@
 #include <criterion/criterion.h>
 #include <string.h>
 
+#include "base/limits.h"
 #include "kit/leaks.h"
-#include "store/mongo.h"
+#include "store/mongo_driver.h"
 
 static void assert_taken(const char *url) {
     char problem[MONGO_PROBLEM_BYTES] = "";
@@ -90,6 +91,39 @@ Test(mongo_url, what_passes_in_the_clear) {
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         cr_assert_eq(mongo_url_is_exposed(slice_str(cases[i].url)), cases[i].is_exposed, "%s",
                      cases[i].url);
+    }
+    CHECK_LEAKS();
+}
+
+static int32_t option(const mongoc_uri_t *uri, const char *name) {
+    return mongoc_uri_get_option_as_int32(uri, name, -1);
+}
+
+/* Whatever stands in the URL. */
+Test(mongo_url, what_every_operation_is_done_with) {
+    static const char *const urls[] = {
+        "mongodb://h/db",
+        "mongodb://h/db?w=majority&wtimeoutMS=60000&journal=false&readPreference=secondary",
+        "mongodb://one,two/db?replicaSet=rs&readPreference=nearest&maxPoolSize=1000&appName=mine",
+    };
+    for (size_t i = 0; i < sizeof urls / sizeof urls[0]; i++) {
+        char problem[MONGO_PROBLEM_BYTES];
+        mongoc_uri_t *uri = mongo_url_parse(slice_str(urls[i]), problem);
+        cr_assert_not_null(uri, "%s: %s", urls[i], problem);
+        const mongoc_write_concern_t *concern = mongoc_uri_get_write_concern(uri);
+        cr_assert(mongoc_write_concern_get_wmajority(concern), "%s", urls[i]);
+        cr_assert(mongoc_write_concern_get_journal(concern), "%s", urls[i]);
+        int64_t wait_ms = mongoc_write_concern_get_wtimeout_int64(concern);
+        cr_assert(wait_ms > 0 && wait_ms < option(uri, MONGOC_URI_SOCKETTIMEOUTMS), "%s", urls[i]);
+        cr_assert_eq(mongoc_read_prefs_get_mode(mongoc_uri_get_read_prefs_t(uri)),
+                     MONGOC_READ_PRIMARY, "%s", urls[i]);
+        cr_assert(mongoc_uri_get_option_as_bool(uri, MONGOC_URI_RETRYWRITES, true), "%s", urls[i]);
+        cr_assert_eq(option(uri, MONGOC_URI_SERVERSELECTIONTIMEOUTMS), 2000, "%s", urls[i]);
+        cr_assert_eq(option(uri, MONGOC_URI_CONNECTTIMEOUTMS), 2000, "%s", urls[i]);
+        cr_assert_eq(option(uri, MONGOC_URI_SOCKETTIMEOUTMS), 2500, "%s", urls[i]);
+        cr_assert_eq(option(uri, MONGOC_URI_MAXPOOLSIZE), LIMIT_MONGO_THREADS, "%s", urls[i]);
+        cr_assert_str_eq(mongoc_uri_get_appname(uri), i == 2 ? "mine" : "latchkey");
+        mongoc_uri_destroy(uri);
     }
     CHECK_LEAKS();
 }
