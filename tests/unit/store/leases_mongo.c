@@ -40,6 +40,7 @@ Test(leases_mongo, documents_of_others) {
     };
     struct leases_rig rig;
     struct leases_rig_lease lease;
+    struct leases_rig_lease other;
     leases_rig_open(&rig, &leases_rig_mongo);
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         char user_id[16];
@@ -52,7 +53,11 @@ Test(leases_mongo, documents_of_others) {
         cr_assert_eq(leases_rig_acquire(&rig, &lease, user_id), cases[i].rc, "%s: %s",
                      cases[i].fields, rc_name(lease.op.rc));
         cr_assert_eq(lease.op.note, cases[i].note, "%s", cases[i].fields);
-        cr_assert(cases[i].rc != RC_OK || leases_rig_renew(&rig, &lease) == RC_OK);
+        if (cases[i].rc == RC_OK) {
+            cr_assert_eq(leases_rig_acquire(&rig, &other, user_id), RC_CONFLICT, "%s",
+                         cases[i].fields);
+            cr_assert_eq(leases_rig_renew(&rig, &lease), RC_OK, "%s", cases[i].fields);
+        }
     }
     leases_rig_close(&rig);
 }

@@ -67,9 +67,11 @@ Test(mongo_session, while_no_server_is_in_reach_one_at_a_time_looks, .timeout = 
     rig_open(&rig);
     ask_many(&rig, RC_ABSENT);
     mongo_server_kill(rig.place.server);
-    for (int i = 0; i < 3; i++) {
+    int looked = 0;
+    for (int i = 0; looked < 3; i++) { /* once all of the first, then one now and then */
         int64_t took_ms = ask_many(&rig, RC_STORAGE_UNAVAILABLE);
         cr_assert_leq(took_ms, SELECTION_MS + SLACK_MS, "%d: %d ms", i, (int)took_ms);
+        looked += took_ms >= SELECTION_MS / 2 ? 1 : 0;
     }
     mongo_server_restart(rig.place.server);
     cr_assert(backend_rig_ping_within(&rig.backends, 0, 2000));
