@@ -8,7 +8,7 @@
 #include "kit/platform.h"
 
 static struct json_document *ask_json(struct platform *p, const char *method, const char *path,
-                             const char *sub, int status) {
+                                      const char *sub, int status) {
     struct client_response response;
     char token[KIT_JWT_BYTES];
     ask_premium(token, sub);
@@ -102,7 +102,8 @@ Test(library, bad_parameters) {
     platform_link(&p, "user-1");
     for (size_t i = 0; i < sizeof paths / sizeof paths[0]; i++) {
         struct json_document *body = ask_json(&p, "GET", paths[i], "user-1", 400);
-        cr_assert(slice_eq(text_of(json_root(body), "detail"), SLICE("invalid_request")), "%s", paths[i]);
+        cr_assert(slice_eq(text_of(json_root(body), "detail"), SLICE("invalid_request")), "%s",
+                  paths[i]);
         const struct json *errors = json_member(json_root(body), "errors");
         cr_assert_eq(json_length(errors), 1, "%s", paths[i]);
         struct slice where = SLICE_NULL;
@@ -140,7 +141,8 @@ Test(library, sync_walks_every_page_and_notes_it) {
     cr_assert_eq(count, 137);
     cr_assert_eq(simprovider_count(p.sim, SIMPROVIDER_LIBRARIES), 3, "two pages and an empty one");
     struct json_document *connected = ask_json(&p, "GET", "connected", "user-1", 200);
-    cr_assert(slice_eq(text_of(json_root(connected), "synced_at"), text_of(json_root(synced), "synced_at")));
+    cr_assert(slice_eq(text_of(json_root(connected), "synced_at"),
+                       text_of(json_root(synced), "synced_at")));
     cr_assert_eq(kit_server_logged(p.server, "\"event\":\"library_synced\""), 1);
     json_close(connected);
     json_close(synced);
@@ -157,12 +159,13 @@ Test(library, a_sync_that_fails_says_so_until_one_succeeds) {
                                                          .count = 1});
     json_close(ask_json(&p, "POST", "library/sync", "user-1", 503));
     struct json_document *connected = ask_json(&p, "GET", "connected", "user-1", 200);
-    cr_assert(
-        slice_eq(text_of(json_root(connected), "last_sync_error"), SLICE("audible_service_unavailable")));
+    cr_assert(slice_eq(text_of(json_root(connected), "last_sync_error"),
+                       SLICE("audible_service_unavailable")));
     json_close(connected);
     json_close(ask_json(&p, "POST", "library/sync", "user-1", 200));
     connected = ask_json(&p, "GET", "connected", "user-1", 200);
-    cr_assert_eq(json_kind_of(json_member(json_root(connected), "last_sync_error")), JSON_KIND_NULL);
+    cr_assert_eq(json_kind_of(json_member(json_root(connected), "last_sync_error")),
+                 JSON_KIND_NULL);
     json_close(connected);
     platform_stop(&p);
     CHECK_LEAKS();
@@ -183,8 +186,9 @@ Test(catalog, search) {
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct json_document *books = ask_json(&p, "GET", cases[i].path, "user-1", 200);
         cr_assert_eq(json_kind_of(json_root(books)), JSON_KIND_ARRAY);
-        cr_assert(json_length(json_root(books)) > 0 && json_length(json_root(books)) <= cases[i].books_max, "%s: %zu",
-                  cases[i].path, json_length(json_root(books)));
+        cr_assert(json_length(json_root(books)) > 0 &&
+                      json_length(json_root(books)) <= cases[i].books_max,
+                  "%s: %zu", cases[i].path, json_length(json_root(books)));
         expect_book(json_at(json_root(books), 0), false);
         json_close(books);
     }
@@ -219,8 +223,10 @@ Test(catalog, details_and_play_url) {
     expect_detail(&p, "ZZZZZZZZZZ/details", 404, "audiobook_not_found");
     cr_assert_eq(simprovider_count(p.sim, SIMPROVIDER_DETAILS), asked + 1);
     expect_detail(&p, "B-00/play-url", 404, "audiobook_not_found");
-    struct json_document *play = ask_json(&p, "GET", "B00ABC1234/play-url?platform=ios", "user-1", 200);
-    cr_assert(slice_eq(text_of(json_root(play), "url"), SLICE("https://www.audible.com/pd/B00ABC1234")));
+    struct json_document *play =
+        ask_json(&p, "GET", "B00ABC1234/play-url?platform=ios", "user-1", 200);
+    cr_assert(
+        slice_eq(text_of(json_root(play), "url"), SLICE("https://www.audible.com/pd/B00ABC1234")));
     cr_assert(slice_eq(text_of(json_root(play), "platform"), SLICE("ios")));
     cr_assert(slice_eq(text_of(json_root(play), "action"), SLICE("redirect_to_audible")));
     json_close(play);

@@ -8,7 +8,13 @@
 #include "kit/leaks.h"
 #include "kit/mongo_server.h"
 
-enum { KEPT_MS = 30 * 1000, ABSENT_MS = 2 * 1000, SLOW_MS = 5 * 1000, GRACE_MS = 3 * 1000 };
+enum {
+    KEPT_MS = 30 * 1000,
+    ABSENT_MS = 2 * 1000,
+    SLOW_MS = 5 * 1000,
+    GRACE_MS = 3 * 1000,
+    RETURN_MS = 2 * 1000
+};
 
 struct scene {
     struct mongo_server mongo;
@@ -54,6 +60,19 @@ static void expect(struct scene *scene, const char *id, int status, const char *
     char token[KIT_JWT_BYTES];
     ask_premium(token, id);
     ask_expect(scene->port, (struct ask){.path = "B0/play-url", .token = token}, status, detail);
+}
+
+/* Well again within RETURN_MS: what is asked first may still find the driver without its server. */
+static void expect_return(struct scene *scene, const char *id) {
+    static const struct clock clock;
+    int64_t until_ms = clock_mono_ms(&clock) + RETURN_MS;
+    char token[KIT_JWT_BYTES];
+    int status;
+    ask_premium(token, id);
+    do {
+        status = ask_status(scene->port, (struct ask){.path = "B0/play-url", .token = token});
+    } while (status == 503 && clock_mono_ms(&clock) < until_ms);
+    cr_assert_eq(status, 200);
 }
 
 static int64_t lookups(const struct scene *scene) {
@@ -114,7 +133,7 @@ Test(platform_users, the_store_does_not_answer) {
         } else {
             mongo_server_restart(&scene.mongo);
         }
-        expect(&scene, "unknown", 200, NULL);
+        expect_return(&scene, "unknown");
         close_scene(&scene);
     }
 }
