@@ -20,7 +20,7 @@ struct client {
     bool was_ended; /* over TLS: the other end said that nothing follows */
 };
 
-enum { CLIENT_TIMEOUT_MS = 10 * 1000, CLIENT_ANSWER_MAX = 64 * 1024 * 1024 };
+enum { CLIENT_TIMEOUT_MS = 20 * 1000, CLIENT_ANSWER_MAX = 64 * 1024 * 1024 };
 
 /* False where nobody listens. The client needs a client_fini in any case. */
 bool client_connect(struct client *client, int port); /* 127.0.0.1 */
