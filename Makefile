@@ -63,9 +63,9 @@ format: ## reformat the sources
 	@third_party/install lint
 	@$(sources) | xargs -r clang-format -i
 
-bench: build ## the speed of the release, next to a bare loop's
+bench: build ## the speed of the release, next to what one would use instead (ARGS=--quick for less)
 	@third_party/install bench
-	@bench/run
+	@bench/run $(ARGS)
 
 clean: ## all that was built (data/ stays)
 	@rm -rf build
