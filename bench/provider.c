@@ -2,8 +2,9 @@
 /* A provider for benchmarks: every answer is right in form, made beforehand, and given at once. It
  * checks nothing, so that what is measured is whoever asks.
  *
- * usage: bench_provider [--port N] [--books N]
- * `--books`: of everyone's library, 200 where it isn't given. */
+ * usage: bench_provider [--port N] [--books N] [--slow-percent N] [--slow-ms N]
+ * `--books`: of everyone's library, 200 where it isn't given. `--slow-percent`: of its answers,
+ * evenly spread, come `--slow-ms` (500) late. */
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,6 +12,7 @@
 
 #include "base/jsonw.h"
 #include "base/limits.h"
+#include "base/mem.h"
 #include "http/server.h"
 #include "io/loop.h"
 
@@ -21,6 +23,9 @@ struct provider {
     struct http_server *server;
     uv_signal_t signals[2];
     uint64_t books;
+    uint64_t slow_percent;
+    uint64_t slow_ms;
+    uint64_t asked;
     struct buf token;
     struct buf details;
     struct buf pages[PAGE_MAX + 1];    /* by the number of books */
@@ -166,10 +171,43 @@ static void on_head(void *owner, struct http_request *request) {
     http_read_body(request);
 }
 
-static void on_body(void *owner, struct http_request *request) {
+static void reply(struct http_request *request, const struct buf *body) {
     http_reply(request, &(struct http_reply){.status = 200,
                                              .content_type = SLICE("application/json"),
-                                             .body = buf_slice(answer_of(owner, request))});
+                                             .body = buf_slice(body)});
+}
+
+/* An answer that comes late. */
+struct late {
+    struct loop_timer timer;
+    struct http_request *request;
+    const struct buf *body;
+};
+
+static void free_late(struct loop_timer *timer) {
+    mem_free(timer);
+}
+
+static void on_late(struct loop_timer *timer) {
+    struct late *late = (struct late *)timer;
+    reply(late->request, late->body);
+    loop_timer_close(timer, free_late);
+}
+
+static void on_body(void *owner, struct http_request *request) {
+    struct provider *provider = owner;
+    const struct buf *body = answer_of(provider, request);
+    uint64_t before = provider->asked * provider->slow_percent / 100;
+    provider->asked++;
+    if (provider->asked * provider->slow_percent / 100 == before) {
+        reply(request, body);
+        return;
+    }
+    struct late *late = mem_calloc(1, sizeof *late);
+    late->request = request;
+    late->body = body;
+    loop_timer_init(&provider->loop, &late->timer);
+    loop_timer_start(&late->timer, (int64_t)provider->slow_ms, 0, on_late);
 }
 
 static struct slice error_body(void *owner, int status) {
@@ -233,25 +271,33 @@ static bool serve(struct provider *provider, uint64_t port) {
     return loop_fini(&provider->loop) == RC_OK;
 }
 
-static bool read_options(int argc, char **argv, uint64_t *port, uint64_t *books) {
+static bool read_options(int argc, char **argv, struct provider *provider, uint64_t *port) {
+    const struct {
+        const char *name;
+        uint64_t *value;
+    } options[] = {{"--port", port},
+                   {"--books", &provider->books},
+                   {"--slow-percent", &provider->slow_percent},
+                   {"--slow-ms", &provider->slow_ms}};
     for (int i = 1; i < argc; i += 2) {
-        uint64_t *value = strcmp(argv[i], "--port") == 0    ? port
-                          : strcmp(argv[i], "--books") == 0 ? books
-                                                            : NULL;
+        uint64_t *value = NULL;
+        for (size_t k = 0; k < sizeof options / sizeof options[0]; k++) {
+            value = strcmp(argv[i], options[k].name) == 0 ? options[k].value : value;
+        }
         if (value == NULL || i + 1 == argc ||
             !slice_to_u64(slice_str(argv[i + 1]), UINT32_MAX, value)) {
             return false;
         }
     }
-    return *port <= UINT16_MAX;
+    return *port <= UINT16_MAX && provider->slow_percent <= 100;
 }
 
 int main(int argc, char **argv) {
-    static struct provider provider;
+    static struct provider provider = {.books = 200, .slow_ms = 500};
     uint64_t port = 9400;
-    provider.books = 200;
-    if (!read_options(argc, argv, &port, &provider.books)) {
-        fprintf(stderr, "usage: bench_provider [--port N] [--books N]\n");
+    if (!read_options(argc, argv, &provider, &port)) {
+        fprintf(stderr, "usage: bench_provider [--port N] [--books N] [--slow-percent N] "
+                        "[--slow-ms N]\n");
         return 2;
     }
     make_answers(&provider);
