@@ -22,13 +22,12 @@ FIRST_OTHER = 10**6
 
 
 def make_pending(server, headers, count):
-    """`count` states of STATE_USERS users."""
-    if count == 0:
-        return
-    argv = ["taskset", "-c", LOAD_CPU, BUILD / "bench_steady", "--port", str(server.port), "--rate", str(count),
-            "--seconds", "1", "--method", "POST", "--path", API + "/oauth/authorize", "--body", AUTHORIZE,
-            "--headers", headers]
-    subprocess.run(argv, check=True, stdout=subprocess.DEVNULL)
+    """`count` states of STATE_USERS users, each as many."""
+    for first in range(0, count, STATE_USERS):
+        argv = ["taskset", "-c", LOAD_CPU, BUILD / "bench_steady", "--port", str(server.port),
+                "--rate", str(min(count - first, STATE_USERS)), "--seconds", "1", "--method", "POST",
+                "--path", API + "/oauth/authorize", "--body", AUTHORIZE, "--headers", headers]
+        subprocess.run(argv, check=True, stdout=subprocess.DEVNULL)
 
 
 def fill_sqlite(path, count):
