@@ -139,6 +139,9 @@ class Growth:
 
     def idle(self):
         server = self.contestants.latchkey("idle")
+        stripped = self.place.folder / "stripped"
+        subprocess.run(["strip", "-o", stripped, BUILD / "latchkey"], check=True)
+        self.memory.append(["the stripped program", stripped.stat().st_size, 2**20])
         self.memory.append(["the server when idle", f"{server.memory_kib('RssAnon') * 1024}", 4 * 2**20])
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         count = IDLE if hard == resource.RLIM_INFINITY or hard > IDLE + 500 else hard - 500

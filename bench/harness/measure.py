@@ -12,6 +12,8 @@ NEEDS = {"fastify": PEERS / "fastify" / ".installed", "fastapi": PEERS / "fastap
          "oauth2-proxy": PEERS / "oauth2-proxy" / ".installed", "nginx": "/usr/sbin/nginx",
          "mod_auth_openidc": "/usr/lib/apache2/modules/mod_auth_openidc.so"}
 
+PAIR_S = 2  # of a gate's round: the kernel samples which of user and system time it is
+
 
 def is_here(name):
     """Whether this machine has that contestant; it is left out otherwise."""
@@ -108,19 +110,20 @@ class Comparison:
                 for name in ("latchkey", "bare"):
                     request = self.contestants.request("latchkey", scenario)
                     self.gates[scenario.name][name].append(
-                        load.fixed(self.server(name, scenario), request, rate, self.args.seconds))
+                        load.fixed(self.server(name, scenario), request, rate, PAIR_S))
             if (number + 1) % 5 == 0:
                 say(f"at a fixed rate: pair {number + 1} of {self.args.pairs}")
 
     def latency_rounds(self):
-        """Latencies of each at half of what it can, and of all at a rate that the slowest can."""
+        """Latencies of each at half of what it can; of the bare loop at half of what Latchkey can."""
         chosen = [s for s in self.scenarios if s.latency]
         for scenario in chosen:
             self.fixed[scenario.name] = {name: [] for name in self.names(scenario)}
         for number in range(self.args.rounds):
             for scenario in chosen:
                 for name in self.names(scenario):
-                    rate = self.rate_of(scenario, "latchkey" if name == "bare" and "latchkey" in self.names(scenario) else name)
+                    with_own = name == "bare" and "latchkey" in self.names(scenario)
+                    rate = self.rate_of(scenario, "latchkey" if with_own else name)
                     request = self.contestants.request(name, scenario)
                     self.fixed[scenario.name][name].append(
                         load.fixed(self.server(name, scenario), request, rate, self.args.seconds))
@@ -144,7 +147,7 @@ def connection_rounds(comparison, args):
             for name in names:
                 request = comparison.contestants.request(name, scenario)
                 try:
-                    seen = load.closed(comparison.server(name, scenario), request, args.seconds, count)
+                    seen = load.closed(comparison.server(name, scenario), request, args.seconds + (count > 1000), count)
                 except load.Refused as refused:
                     say(f"{name}, {count} connections: {refused}")
                     continue
