@@ -19,18 +19,24 @@ enum {
     START_TRIES = 5,
     LOOK_MS = 5,
     LOOKS_MAX = 4000,
-    CONNECT_S = 5
+    CONNECT_S = 5,
+    PORT_MIN = 12000,
+    PORT_COUNT = 20000
 };
 
-/* Some other program may take it before redis-server does: then another one is tried. */
+/* Below those that the system gives to outgoing connections, one of which could have it when the
+ * server starts again. Some other program may take it before redis-server does: then another one is
+ * tried. */
 static int free_port(void) {
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t bytes = sizeof address;
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    cr_assert_eq(bind(fd, (struct sockaddr *)&address, bytes), 0);
-    cr_assert_eq(getsockname(fd, (struct sockaddr *)&address, &bytes), 0);
+    int port;
+    do {
+        port = PORT_MIN + (int)arc4random_uniform(PORT_COUNT);
+        address.sin_port = htons((uint16_t)port);
+    } while (bind(fd, (struct sockaddr *)&address, sizeof address) != 0);
     close(fd);
-    return ntohs(address.sin_port);
+    return port;
 }
 
 static void start_program(struct redis_server *server) {
