@@ -358,7 +358,6 @@ static void on_ready(struct redis_conn *conn) {
         redis->scripts[i].is_asked = false;
     }
     redis->has_named_cluster = false;
-    redis->overdue_ms = INT64_MIN;
     for (size_t i = 0; i < LISTENERS_MAX && !redis->is_closing; i++) {
         if (redis->listeners[i].ready != NULL) {
             redis->listeners[i].ready(redis->listeners[i].owner);

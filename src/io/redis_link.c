@@ -57,7 +57,9 @@ static void want(struct redis_link *link, int events) {
     }
     link->wanted = events;
     if (events != 0) {
-        uv_poll_start(&link->poll, events, on_poll);
+        if (uv_poll_start(&link->poll, events, on_poll) != 0) {
+            doom(link, RC_UNREACHABLE, "the loop refuses to wait for the server");
+        }
     } else {
         uv_poll_stop(&link->poll);
     }
@@ -380,6 +382,10 @@ struct redis_link *redis_link_open(const struct redis_link_opts *opts) {
     link->context = context;
     loop_hook_add(opts->loop, &link->hook, run_hook);
     set_callbacks(link);
+    if (link->cause != NULL) {
+        free_context(link);
+        return NULL;
+    }
     return link;
 }
 

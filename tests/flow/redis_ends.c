@@ -158,7 +158,7 @@ Test(redis_ends, late_loop) {
     redis_server_start(&server, (struct redis_server_opts){0});
     struct redis_rig *rig = redis_rig_new(redis_server_url(&server), &hasty);
     redis_rig_wait_ready(rig);
-    redis_server_ask(&server, "SETRANGE large 2000 x");
+    redis_server_ask(&server, "SETRANGE large 30000 x");
     for (size_t i = 0; i < REDIS_RIG_CALLS; i++) {
         redis_rig_start(rig, i, "GET large");
     }
@@ -169,6 +169,36 @@ Test(redis_ends, late_loop) {
         cr_assert_eq(call->rc, RC_OK, "%zu: %s, %s", i, rc_name(call->rc), call->cause);
     }
     cr_assert_eq(rig->readies, 1);
+    redis_rig_end(rig);
+    redis_server_free(&server);
+}
+
+static int count_of(const char *text, const char *what) {
+    int n = 0;
+    for (const char *at = text; (at = strstr(at, what)) != NULL; at++) {
+        n++;
+    }
+    return n;
+}
+
+/* One that served for a second begins anew: what was before its time is forgotten. */
+Test(redis_ends, pauses_begin_anew) {
+    struct redis_server server;
+    redis_server_start(&server, (struct redis_server_opts){0});
+    struct redis_rig *rig = redis_rig_new(redis_server_url(&server), NULL);
+    redis_rig_wait_ready(rig);
+    redis_server_stop(&server);
+    redis_rig_run_ms(rig, 600);
+    cr_assert_geq(redis_rig_metric(rig, METRIC_REDIS_CONNECTS_FAILED), 2);
+    redis_server_again(&server);
+    redis_rig_wait_readies(rig, 2);
+    redis_rig_run_ms(rig, REDIS_PAUSE_MAX_MS + 50);
+    redis_server_stop(&server);
+    redis_rig_run_ms(rig, 200);
+    const char *log = redis_rig_log(rig);
+    cr_assert_eq(count_of(log, "\"redis_lost\""), 2, "%s", log);
+    cr_assert_eq(count_of(log, "closed the connection\",\"failures\":0}"), 1, "%s", log);
+    cr_assert_eq(count_of(log, "be reached\",\"failures\":1}"), 1, "%s", log);
     redis_rig_end(rig);
     redis_server_free(&server);
 }
@@ -386,6 +416,25 @@ Test(redis_ends, close_inside_done) {
     cr_assert_eq(rig->calls[5].rc, RC_CANCELED);
     end_closed(rig);
     CHECK_LEAKS();
+    redis_server_free(&server);
+}
+
+static void ask_again(struct redis_rig_call *call) {
+    if (call->started_ns != 0 && call - call->rig->calls < 8) {
+        redis_rig_start(call->rig, (size_t)(call - call->rig->calls) + 1, "PING");
+    }
+}
+
+/* Whoever answers RC_CANCELED with another command gets it again, until he stops. */
+Test(redis_ends, commands_after_the_close) {
+    struct redis_server server;
+    redis_server_start(&server, (struct redis_server_opts){0});
+    struct redis_rig *rig = redis_rig_new(redis_server_url(&server), NULL);
+    for (size_t i = 0; i < 8; i++) {
+        rig->calls[i].then = ask_again;
+    }
+    redis_rig_start(rig, 0, "BLPOP nothing 0");
+    redis_rig_end(rig);
     redis_server_free(&server);
 }
 

@@ -177,9 +177,11 @@ Test(redis_faults, another_server) {
     for (size_t i = 0; i < sizeof errors / sizeof errors[0]; i++) {
         fake_redis_set(fake, (struct fake_redis_rule){.command = "GET", .bytes = errors[i]});
         redis_rig_start(rig, 1, "SET a b"); /* the same turn: its answer comes before the end */
+        redis_rig_start(rig, 2, "GET a");   /* and this one says it once more */
         expect_rc(rig, "GET a", RC_UNREACHABLE, errors[i]);
         cr_assert(!redis_is_ready(rig->redis), "%s", errors[i]);
         cr_assert_eq(redis_rig_wait(rig, 1)->rc, RC_OK);
+        cr_assert_eq(redis_rig_wait(rig, 2)->rc, RC_UNREACHABLE);
         fake_redis_unset(fake);
         redis_rig_wait_readies(rig, (int)i + 2);
         expect_rc(rig, "GET a", RC_OK, errors[i]);
@@ -336,6 +338,11 @@ Test(redis_faults, cluster) {
     }
     cr_assert_eq(rig->readies, 1, "the connection stays");
     cr_assert_eq(count_of(redis_rig_log(rig), "\"redis_is_cluster\""), 1, "%s", redis_rig_log(rig));
+    fake_redis_set(fake, (struct fake_redis_rule){.command = "SET", .then = FAKE_REDIS_CLOSE});
+    expect_rc(rig, "SET a b", RC_UNREACHABLE, "a connection's end");
+    redis_rig_wait_ready(rig);
+    expect_rc(rig, "GET a", RC_USAGE, "another connection");
+    cr_assert_eq(count_of(redis_rig_log(rig), "\"redis_is_cluster\""), 2, "%s", redis_rig_log(rig));
     redis_rig_end(rig);
     fake_redis_free(fake);
 }

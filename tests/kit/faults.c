@@ -4,6 +4,8 @@
 #include <assert.h>
 #include <curl/curl.h>
 #include <errno.h>
+#include <hiredis/async.h>
+#include <hiredis/hiredis.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -70,6 +72,10 @@ FAULT(FAULTS_UV, UV_EMFILE, int, uv_async_init,
       (uv_loop_t * loop, uv_async_t *async, uv_async_cb cb), (loop, async, cb))
 FAULT(FAULTS_UV, UV_EBADF, int, uv_fileno, (const uv_handle_t *handle, uv_os_fd_t *fd),
       (handle, fd))
+FAULT(FAULTS_UV, UV_ENOMEM, int, uv_getaddrinfo,
+      (uv_loop_t * loop, uv_getaddrinfo_t *request, uv_getaddrinfo_cb cb, const char *node,
+       const char *service, const struct addrinfo *hints),
+      (loop, request, cb, node, service, hints))
 FAULT(FAULTS_UV, UV_EMFILE, int, uv_loop_init, (uv_loop_t * loop), (loop))
 FAULT(FAULTS_UV, UV_EEXIST, int, uv_pipe_open, (uv_pipe_t * pipe, uv_file file), (pipe, file))
 FAULT(FAULTS_UV, UV_ENOMEM, int, uv_poll_init, (uv_loop_t * loop, uv_poll_t *poll, int fd),
@@ -102,6 +108,13 @@ int __wrap_uv_spawn(uv_loop_t *loop, uv_process_t *process, const uv_process_opt
     }
     return __real_uv_spawn(loop, process, &changed);
 }
+
+FAULT(FAULTS_REDIS, NULL, redisAsyncContext *, redisAsyncConnect, (const char *ip, int port),
+      (ip, port))
+FAULT(FAULTS_REDIS, REDIS_ERR, int, redisAsyncFormattedCommand,
+      (redisAsyncContext * context, redisCallbackFn *answered, void *about, const char *command,
+       size_t length),
+      (context, answered, about, command, length))
 
 FAULT(FAULTS_CURL, NULL, CURL *, curl_easy_init, (void), ())
 FAULT(FAULTS_CURL, CURLE_FAILED_INIT, CURLcode, curl_global_init, (long flags), (flags))
