@@ -305,11 +305,8 @@ static bool take_error(struct redis *redis, struct redis_op *op, struct slice te
     if (error.remedy == REDIS_REMEDY_RECONNECT) {
         redis_conn_break(&redis->conn, error.rc, error.cause);
     } else if (error.remedy == REDIS_REMEDY_SEND_WHOLE && op->script != NULL && !op->is_whole) {
-        if (redis_is_ready(redis)) {
-            send_eval(redis, op, true);
-            return true;
-        }
-        error = (struct redis_error){.rc = RC_UNREACHABLE, .cause = "the connection broke"};
+        send_eval(redis, op, true); /* or ends with the connection, where that is decided */
+        return true;
     }
     *rc = error.rc;
     op->cause = error.cause;

@@ -408,3 +408,24 @@ Test(redis_faults, script_without_a_name) {
     }
     fake_redis_free(fake);
 }
+
+/* Another connection may be one to a server that gives it one. */
+Test(redis_faults, script_with_a_name_later) {
+    struct fake_redis *fake = fake_new();
+    fake_redis_set(fake, (struct fake_redis_rule){.command = "SCRIPT", .bytes = "-ERR no\r\n"});
+    struct redis_rig *rig = rig_new(fake);
+    for (size_t readies = 1; readies <= 2; readies++) {
+        redis_rig_wait_readies(rig, (int)readies);
+        for (int again = 0; again < 2; again++) {
+            redis_rig_start_eval(rig, 0, &script, "k", "v");
+            cr_assert_eq(redis_rig_wait(rig, 0)->rc, RC_OK);
+        }
+        cr_assert_eq(fake_redis_count(fake, "SCRIPT"), readies);
+        cr_assert_eq(fake_redis_count(fake, "EVALSHA"), readies - 1);
+        fake_redis_unset(fake);
+        fake_redis_set(fake, (struct fake_redis_rule){.command = "GET", .then = FAKE_REDIS_CLOSE});
+        expect_rc(rig, "GET a", RC_UNREACHABLE, "a connection's end");
+    }
+    redis_rig_end(rig);
+    fake_redis_free(fake);
+}
