@@ -24,7 +24,8 @@ enum {
     RIVALS = 50,
     ROUNDS = 4,
     CALLERS = 6,
-    MOMENT_MAX_US = 25 * 1000,
+    MOMENT_MAX_US = 40 * 1000,
+    ANSWER_MS = 15, /* from the provider's rotation to its answer */
     SETTINGS_BYTES = 300,
 };
 
@@ -270,6 +271,9 @@ static struct tally campaign(int64_t grace_s) {
     struct tally tally = {0};
     open_site(&site, grace_s);
     link_at(&site, 0);
+    simprovider_fault(site.sim, &(struct simprovider_fault){.path = TOKEN_PATH,
+                                                            .kind = SIMPROVIDER_DELAY,
+                                                            .number = ANSWER_MS});
     for (int round = 0; round < rounds; round++) {
         play_round(&site, round, &tally);
     }
