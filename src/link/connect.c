@@ -11,6 +11,7 @@ static void on_stored(struct accounts_op *store);
 static void finish(struct connect *flow, enum rc rc) {
     flow->rc = rc;
     mem_wipe(flow->verifier, sizeof flow->verifier);
+    mem_wipe(flow->take.verifier, sizeof flow->take.verifier);
     flow->done(flow);
 }
 

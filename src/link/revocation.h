@@ -29,9 +29,9 @@ struct revocation {
     struct slice audible_user_id;
     struct slice request_id;
     struct slice client; /* address, for the audit */
-    struct slice
-        token; /* the refresh token, with which the provider ends the access tokens too;
-                  the  access token where there is no other; null: there is nothing to do */
+    /* the refresh token, with which the provider ends the access tokens too; the access token where
+       there is no other; null: there is nothing to do */
+    struct slice token;
 };
 
 void revocation_start(struct revocations *revocations, const struct revocation *revocation);

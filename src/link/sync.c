@@ -48,7 +48,8 @@ static void on_page(struct library *library) {
     if (has_more) {
         flow->rc = RC_PROVIDER_UNAVAILABLE;
     }
-    if (flow->is_canceled || (flow->rc != RC_OK && library->fence == NULL)) {
+    bool has_account = library->access_token.at != NULL; /* else it failed by no fault of a page */
+    if (flow->is_canceled || !has_account) {
         finish(flow, flow->is_canceled ? RC_CANCELED : flow->rc);
     } else {
         mark(flow, slice_str(library->fence), false);

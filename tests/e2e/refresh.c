@@ -318,6 +318,13 @@ Test(refresh, without_a_refresh_token_only_the_user_can_help) {
     fault(&p, SIMPROVIDER_STATUS, 200, "{\"access_token\":\"a\",\"refresh_token\":\"\"}", 1);
     cr_assert_eq(ask_callback(p.port, token, &grant, &response), 200);
     client_response_fini(&response);
+    simprovider_fault(p.sim, &(struct simprovider_fault){.path = "/api/1.0/library",
+                                                         .kind = SIMPROVIDER_STATUS,
+                                                         .number = 500,
+                                                         .text = "{}",
+                                                         .count = 1});
+    expect_sync(&p, "user-1", 503, "audible_service_unavailable");
+    expect_error(&p, "user-1", "audible_service_unavailable");
     kit_server_advance_ms(p.server, HOUR_MS);
     expect_library(&p, "user-1", 503, "audible_service_unavailable");
     expect_error(&p, "user-1", "reauthorization_required");
