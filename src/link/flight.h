@@ -49,6 +49,8 @@ struct flight {
     struct secret new_access_token;
     struct secret new_refresh_token; /* at is NULL: the old one stays */
     int64_t new_expires_ms;
+    bool is_refused;        /* the record's refresh token was, which is not believed yet */
+    char *refused_fence;    /* of the refusal that is still to be noted; NULL: none */
     int64_t store_pause_ms; /* after the next failure */
     int64_t store_until_ms; /* then it is given up */
     char request_id_at[LIMIT_REQUEST_ID_BYTES];

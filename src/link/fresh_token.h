@@ -35,7 +35,8 @@
 struct fresh_tokens;
 
 /* last_sync_error where only the user can help, by linking again. */
-#define FRESH_TOKEN_REAUTHORIZE SLICE("reauthorization_required")
+#define FRESH_TOKEN_REAUTHORIZE_TEXT "reauthorization_required"
+#define FRESH_TOKEN_REAUTHORIZE SLICE(FRESH_TOKEN_REAUTHORIZE_TEXT)
 
 enum { FRESH_TOKEN_AHEAD_MS = 60 * 1000, FRESH_TOKEN_PAUSE_MS = 2 * 1000 };
 

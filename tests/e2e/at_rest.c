@@ -237,6 +237,26 @@ Test(at_rest, another_key_opens_nothing_and_the_right_one_does_again) {
     rig_stop(&rig);
 }
 
+/* It is the opening that takes it back, whatever becomes of the refresh after it. */
+Test(at_rest, the_right_key_is_enough_where_the_provider_is_down) {
+    struct rig rig;
+    rig_start(&rig, NULL);
+    platform_link(&rig.p, "user-1");
+    rig_restart(&rig, OTHER_KEY);
+    expect_library(&rig, "user-1", 503, "storage_unavailable");
+    expect_error(&rig, "user-1", "reauthorization_required");
+    rig_restart(&rig, NULL);
+    kit_server_advance_ms(rig.p.server, HOUR_MS);
+    simprovider_fault(rig.p.sim, &(struct simprovider_fault){.path = "/auth/oauth2/token",
+                                                             .kind = SIMPROVIDER_STATUS,
+                                                             .number = 500,
+                                                             .text = "{}",
+                                                             .count = 1});
+    expect_library(&rig, "user-1", 503, "audible_service_unavailable");
+    expect_error(&rig, "user-1", "");
+    rig_stop(&rig);
+}
+
 /* The second key of the list opens what it sealed; what is sealed from now on needs the first. */
 Test(at_rest, a_key_rotates_without_a_reconnect) {
     struct rig rig;

@@ -5,6 +5,7 @@
 #include <pthread.h>
 #include <sqlite3.h>
 #include <stdio.h>
+#include <time.h>
 
 #include "kit/faults_sqlite.h"
 #include "kit/leaks.h"
@@ -141,6 +142,84 @@ Test(overtaken, a_refused_grant_while_the_disk_is_down) {
     faults_sqlite_heal(disk);
     expect_sync_error(&p, "");
     platform_stop(&p);
+    faults_sqlite_remove(disk);
+    CHECK_LEAKS();
+}
+
+static bool shows_reauthorization(struct platform *p) {
+    char token[KIT_JWT_BYTES];
+    char got[64];
+    struct client_response response;
+    ask_premium(token, SUB);
+    cr_assert_eq(ask(p->port, (struct ask){.path = "connected", .token = token}, &response), 200);
+    ask_member(&response, "last_sync_error", got, sizeof got);
+    client_response_fini(&response);
+    return strcmp(got, "reauthorization_required") == 0;
+}
+
+/* It is believed, and can't be noted: it is known all the same, and noted when the disk is back. */
+Test(overtaken, a_refused_grant_while_the_disk_is_full, .timeout = 60) {
+    struct platform p;
+    struct visitor visitor;
+    struct faults_sqlite *disk = faults_sqlite_install();
+    begin_refresh(&p, &visitor, true);
+    faults_sqlite_fail(disk, FAULTS_SQLITE_WRITE, SQLITE_FULL);
+    simprovider_release(p.sim);
+    visitor_expect(&visitor, 503, "audible_service_unavailable");
+    for (int i = 0; i < 3; i++) {
+        kit_server_advance_ms(p.server, 3000);
+        visitor_start(&visitor, p.port, "GET", "library?limit=1");
+        visitor_expect(&visitor, 503, "audible_service_unavailable");
+    }
+    cr_assert_not(shows_reauthorization(&p));
+    faults_sqlite_heal(disk);
+    struct timespec pause = {.tv_nsec = 10 * 1000 * 1000};
+    for (int i = 0; i < WAIT_MS / 10 && !shows_reauthorization(&p); i++) {
+        nanosleep(&pause, NULL);
+    }
+    expect_sync_error(&p, "reauthorization_required");
+    cr_assert_eq(simprovider_count(p.sim, SIMPROVIDER_REFRESHES), 1);
+    platform_stop(&p);
+    faults_sqlite_remove(disk);
+    CHECK_LEAKS();
+}
+
+/* Meanwhile the user links again: what was to be noted is not true any more. */
+Test(overtaken, a_new_link_after_a_refused_grant_while_the_disk_is_full, .timeout = 60) {
+    struct platform p;
+    struct visitor visitor;
+    struct faults_sqlite *disk = faults_sqlite_install();
+    begin_refresh(&p, &visitor, true);
+    faults_sqlite_fail(disk, FAULTS_SQLITE_WRITE, SQLITE_FULL);
+    simprovider_release(p.sim);
+    visitor_expect(&visitor, 503, "audible_service_unavailable");
+    faults_sqlite_heal(disk);
+    platform_link(&p, SUB);
+    kit_server_advance_ms(p.server, HOUR_MS);
+    for (int i = 0; i < 2; i++) {
+        expect_library(&p);
+        expect_sync_error(&p, "");
+    }
+    cr_assert_eq(simprovider_count(p.sim, SIMPROVIDER_REFRESHES), 2);
+    platform_stop(&p);
+    faults_sqlite_remove(disk);
+    CHECK_LEAKS();
+}
+
+/* The server stops before it could. */
+Test(overtaken, the_server_stops_while_a_refused_grant_is_not_noted) {
+    struct platform p;
+    struct visitor visitor;
+    struct faults_sqlite *disk = faults_sqlite_install();
+    begin_refresh(&p, &visitor, true);
+    faults_sqlite_fail(disk, FAULTS_SQLITE_WRITE, SQLITE_FULL);
+    simprovider_release(p.sim);
+    visitor_expect(&visitor, 503, "audible_service_unavailable");
+    kit_server_ask_stop(p.server);
+    kit_server_join(p.server);
+    faults_sqlite_heal(disk);
+    kit_server_stop(p.server);
+    cr_assert(simprovider_join(p.sim));
     faults_sqlite_remove(disk);
     CHECK_LEAKS();
 }

@@ -134,6 +134,26 @@ static void remove_account(struct world *world) {
     cr_assert_eq(world->account.rc, RC_OK);
 }
 
+static void on_opened(struct accounts_op *op) {
+    struct world *world = LIST_ENTRY(op, struct world, account);
+    const struct account_tokens same = {
+        .user_id = SLICE(USER),
+        .access_token = op->access_token,
+        .refresh_token = op->refresh_token,
+        .expires_ms = op->expires_ms,
+        .now_ms = loop_wall_ms(&world->rig->loop),
+        .fence = op->sealed_refresh,
+    };
+    accounts_swap(world->accounts, op, &same, on_account);
+}
+
+static void seal_anew(struct world *world) {
+    world->account_calls = 0;
+    accounts_open(world->accounts, &world->account, SLICE(USER), on_opened);
+    wait_until(world, account_is_done);
+    cr_assert_eq(world->account.rc, RC_OK);
+}
+
 static void expect_sync_error(struct world *world, const char *error) {
     world->account_calls = 0;
     accounts_get(world->accounts, &world->account, SLICE(USER), on_account);
@@ -502,6 +522,21 @@ Test(fresh_tokens, a_disconnect_during_the_refresh_of_another_wins) {
     world_close(&world);
 }
 
+/* A rekey beside it: the fence is another, the token the same, so what was brought is stored. */
+Test(fresh_tokens, a_record_that_is_sealed_anew_during_the_refresh) {
+    struct world world;
+    world_open(&world);
+    link_account(&world, -1);
+    start_held(&world);
+    seal_anew(&world);
+    simprovider_release(world.rig->sim);
+    start_ask(&world, 1, NULL, PATIENCE_MS);
+    expect_all(&world, RC_OK);
+    cr_assert_eq(metrics_get(&world.rig->metrics, METRIC_REFRESH_OK), 1);
+    cr_assert_eq(refreshes(&world), 1);
+    world_close(&world);
+}
+
 /* What a link brings meanwhile is what all get, and what the refresh brought is forgotten. */
 Test(fresh_tokens, a_new_link_during_the_refresh_of_another_stands) {
     struct world world;
@@ -563,6 +598,26 @@ Test(fresh_tokens, what_is_to_be_stored_is_due_while_many_are_told, .timeout = 6
     world.asked_count = world.answered = 0;
     expect_one(&world, 0, RC_OK);
     cr_assert_eq(refreshes(&world), 1);
+    world_close(&world);
+    faults_sqlite_remove(disk);
+}
+
+static bool it_is_given_up(struct world *world) {
+    return metrics_get(&world->rig->metrics, METRIC_REFRESH_STORAGE) == 1 && nothing_is_held(world);
+}
+
+Test(fresh_tokens, what_can_not_be_stored_for_five_minutes_is_given_up, .timeout = 60) {
+    struct world world;
+    struct faults_sqlite *disk = faults_sqlite_install();
+    world_open(&world);
+    link_account(&world, -1);
+    world.watched = start_held(&world);
+    faults_sqlite_fail(disk, FAULTS_SQLITE_WRITE, SQLITE_FULL);
+    simprovider_release(world.rig->sim);
+    wait_until(&world, the_watched_is_answered);
+    advance_ms(&world, 5 * 60 * 1000);
+    wait_until(&world, it_is_given_up);
+    faults_sqlite_heal(disk);
     world_close(&world);
     faults_sqlite_remove(disk);
 }
@@ -693,6 +748,37 @@ Test(fresh_tokens, a_lease_that_another_has_by_now, .timeout = 60) {
     cr_assert(leases_stub_is_held(&world.stub, USER), "another's is not given back");
     world.asked_count = world.answered = 0;
     world_close(&world);
+}
+
+/* The provider refuses the token, but another process has the lease by then, and perhaps a newer
+ * token: it is believed under the lease only, and not sent again. */
+Test(fresh_tokens, a_refusal_after_the_lease_was_lost, .timeout = 60) {
+    for (int is_overtaken = 0; is_overtaken < 2; is_overtaken++) {
+        struct world world;
+        world_open(&world);
+        link_account(&world, -1);
+        simprovider_reset(world.rig->sim); /* it knows the token no more */
+        start_held(&world);
+        leases_stub_clear(&world.stub);
+        leases_stub_put_foreign(&world.stub, USER);
+        wait_until(&world, a_lease_is_lost);
+        int acquires = world.stub.calls[LEASES_ACQUIRE];
+        simprovider_release(world.rig->sim);
+        world.watched = start_ask(&world, 1, NULL, 500);
+        wait_until(&world, the_watched_is_answered);
+        cr_assert_geq(world.stub.calls[LEASES_ACQUIRE], acquires + 2);
+        expect_sync_error(&world, "");
+        if (is_overtaken) {
+            link_account(&world, HOUR_MS); /* what the other process would store */
+        }
+        leases_stub_clear(&world.stub);
+        wait_until(&world, all_are_answered);
+        cr_assert_eq(world.asked[0].rc, is_overtaken ? RC_OK : RC_PROVIDER_UNAVAILABLE);
+        expect_sync_error(&world, is_overtaken ? "" : "reauthorization_required");
+        cr_assert_eq(refreshes(&world), 1);
+        world.asked_count = world.answered = 0;
+        world_close(&world);
+    }
 }
 
 static bool one_waits_for_a_connection(struct world *world) {
