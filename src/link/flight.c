@@ -101,10 +101,9 @@ static void on_read(struct accounts_op *account) {
 
 void flight_decide(struct flight *flight) {
     bool is_fresh = record_is_good(&flight->record, flight_wall_ms(flight) + FRESH_TOKEN_AHEAD_MS);
-    if (waiters_first(&flight->waiters) == NULL) {
-        flight_deliver(flight); /* all have left: nobody needs a refresh */
-    } else if (is_fresh && waiters_serve(&flight->waiters)) {
-        flight_deliver(flight);
+    bool all_have_left = waiters_first(&flight->waiters) == NULL;
+    if (all_have_left || (is_fresh && waiters_serve(&flight->waiters))) {
+        flight_deliver(flight); /* nobody needs a refresh */
     } else if (!provider_is_configured(flight->opts->provider)) {
         flight_settle(flight, RC_NOT_CONFIGURED);
     } else if (flight->record.needs_reauthorization || is_known_refused(flight)) {
@@ -212,9 +211,7 @@ void flight_rest(struct flight *flight) {
     if (flight->refresh_from_ms <= flight_now_ms(flight)) {
         flight->refresh_from_ms = 0;
     }
-    if (flight_holds_answer(flight)) {
-        set_timer(flight);
-    } else if (waiters_first(&flight->waiters) != NULL) {
+    if (waiters_first(&flight->waiters) != NULL && !flight_holds_answer(flight)) {
         serve_next(flight);
     } else if (flight_owes_store(flight)) {
         set_timer(flight);
