@@ -43,7 +43,7 @@ def fill_sqlite(path, count):
         db.commit()
 
 
-REDIS_FILL = """local one = redis.call('keys', ARGV[3] .. '*')[1]
+REDIS_FILL = """local one = ARGV[3] .. redis.call('zrange', ARGV[4], 0, 0)[1]
 local score = redis.call('zrange', ARGV[4], 0, 0, 'withscores')[2]
 for i = ARGV[1], ARGV[2] - 1 do
     local user = string.format('user-%08d', i)

@@ -33,7 +33,9 @@ def closed(server, request, seconds, connections=64):
     found = re.search(r"(\d+) requests in", out)
     if not found:
         sys.exit(f"wrk: {out}")
-    count = max(1, int(found[1])) / request.makes
+    if int(found[1]) == 0:
+        raise Refused(f"{request.path}: no answer in {seconds} s")
+    count = int(found[1]) / request.makes
     rate = float(re.search(r"Requests/sec:\s+([\d.]+)", out)[1]) / request.makes
     return {"rate": rate} | spent(server, before, count)
 

@@ -124,9 +124,24 @@ def machine():
     return described + [f"- {name}: {version}" for name, version in versions.items()]
 
 
+NOISE_MAX = 0.20
+
+
 def noise(comparison):
+    """How far the bare loop's own rounds lie apart, of the middle one, over its scenarios; None without it."""
     rounds = [r for s in comparison.closed.values() for r in [s.get("bare")] if r]
     if not rounds:
-        return "-"
+        return None
     shares = [(max(values(r, "rate")) - min(values(r, "rate"))) / median(r, "rate") for r in rounds]
-    return f"{statistics.median(shares):.0%}"
+    return statistics.median(shares)
+
+
+def noise_lines(share):
+    if share is None:
+        return []
+    lines = [f"- noise: (max - min) / median of the bare loop's throughput over the rounds: {share:.0%}; load average "
+             f"after: {os.getloadavg()[0]:.1f}"]
+    if share > NOISE_MAX:
+        lines += ["", "**The machine did other work during this run.** Throughput and latencies are the machine's as much "
+                  "as the contestants'; CPU time a request is disturbed less, and only its ratios are worth reading."]
+    return lines
