@@ -34,7 +34,7 @@ def main():
     key = instructions.machine_key(build / "latchkey")
     before = instructions.read_baseline().get(key)
     if before is None:
-        print(f"skipped: no_slip: bench/baseline.json has no counts for {key}")
+        print(f"bench/baseline.json has no counts for this machine, so there is nothing to compare: {key}")
         return programs.run_tests([a_slip_is_seen])
     return programs.run_tests([a_slip_is_seen, no_slip], build, before)
 
